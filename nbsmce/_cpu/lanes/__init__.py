@@ -1,0 +1,157 @@
+"""Vectors of sixteen lanes, and the loops around them: what the kernels are written in.
+
+Functions on vectors are ordinary Python that runs once, while Numba generates code; every operation then appends LLVM
+instructions. ``steps`` makes a loop of the generated code, ``branch`` a decision, ``Variable`` something that changes;
+Python's own ``if`` and ``for`` decide and repeat while the code is made. ``in_njit`` lets ``@njit`` code call such a
+function. The reasons:
+
+* The order of every sum stands in the source, so a row has the same bits on any number of threads, in any batch, in any
+  memory layout. LLVM's vectoriser takes the order that suits the processor.
+* No loop falls back to scalar code over something the vectoriser does not know (``exp``, ``max`` and conversions all
+  did with Numba 0.68).
+* Compiling is fast. As sixty small ``@njit`` functions that call each other the softmax kernel took 4.5 s to compile,
+  because Numba optimises and assembles each with all that it calls; as one function it takes a tenth.
+
+LLVM splits a vector where the processor's registers are shorter. With the JIT off (``NUMBA_DISABLE_JIT=1``) the same
+functions run step by step on NumPy arrays of sixteen.
+
+Vectors hold float32, float64, int32, int64 or truth values (a *mask*); Python numbers in expressions take their type.
+A *pointer* carries the storage type: ``float32``, ``float64``, ``int16`` for the bits of a float16 and ``uint16`` for
+those of a bfloat16. Loads and stores convert the half types from and to float32, the type that they are computed in.
+Lanes from ``k`` on are neither read nor written, and nothing needs alignment.
+"""
+
+from typing import TYPE_CHECKING
+
+from ..._compile import JIT
+from .storage import LANES
+
+if JIT or TYPE_CHECKING:
+    from .llvm import (
+        absolute,
+        any_lane,
+        float64_of,
+        fma,
+        from_bits,
+        invert,
+        lane,
+        lane_index,
+        lane_max,
+        lane_min,
+        lane_sum,
+        lanes_below,
+        larger,
+        narrow,
+        select,
+        smaller,
+        splat,
+        to_bits,
+        to_float,
+        wide,
+        zeros,
+    )
+    from .llvm_control import Variable, branch, in_njit, steps
+    from .llvm_memory import (
+        advance,
+        at,
+        computed,
+        float64_at,
+        gather,
+        gather_at,
+        gather_mask,
+        is_half,
+        itemsize,
+        load,
+        load_logits,
+        peek,
+        scatter,
+        store,
+        stripes,
+    )
+else:
+    from .python import (
+        Variable,
+        absolute,
+        advance,
+        any_lane,
+        at,
+        branch,
+        computed,
+        float64_at,
+        float64_of,
+        fma,
+        from_bits,
+        gather,
+        gather_at,
+        gather_mask,
+        in_njit,
+        invert,
+        is_half,
+        itemsize,
+        lane,
+        lane_index,
+        lane_max,
+        lane_min,
+        lane_sum,
+        lanes_below,
+        larger,
+        load,
+        load_logits,
+        narrow,
+        peek,
+        scatter,
+        select,
+        smaller,
+        splat,
+        steps,
+        store,
+        stripes,
+        to_bits,
+        to_float,
+        wide,
+        zeros,
+    )
+
+__all__ = [
+    "LANES",
+    "Variable",
+    "absolute",
+    "advance",
+    "any_lane",
+    "at",
+    "branch",
+    "computed",
+    "float64_at",
+    "float64_of",
+    "fma",
+    "from_bits",
+    "gather",
+    "gather_at",
+    "gather_mask",
+    "in_njit",
+    "invert",
+    "is_half",
+    "itemsize",
+    "lane",
+    "lane_index",
+    "lane_max",
+    "lane_min",
+    "lane_sum",
+    "lanes_below",
+    "larger",
+    "load",
+    "load_logits",
+    "narrow",
+    "peek",
+    "scatter",
+    "select",
+    "smaller",
+    "splat",
+    "steps",
+    "store",
+    "stripes",
+    "to_bits",
+    "to_float",
+    "wide",
+    "zeros",
+]

@@ -1,0 +1,228 @@
+"""Pointers and arrays of generated code, and the conversions of the half types."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.core.codegen import get_host_cpu_features
+
+from .llvm import I32, I64, LLVM, Value, call, counting, first_lanes, here, integer, repeat, vector_type
+from .storage import COMPUTED, LANES, MASK, Vector, computed_type
+
+_HALF, _WORD, _SINGLE = (ir.VectorType(kind, LANES) for kind in (ir.IntType(16), I32, ir.FloatType()))
+_BYTE = ir.IntType(8)
+
+
+# -- half types --------------------------------------------------------------------------------------------------------
+
+
+def has_float16() -> bool:
+    """Whether the processor converts float16 by itself; LLVM would call a function that the JIT cannot find."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return True
+    features = config.CPU_FEATURES
+    if features is None:
+        features = get_host_cpu_features() if config.CPU_NAME in (None, "host") else ""
+    return "+f16c" in features.split(",")
+
+
+def _all(vector: ir.VectorType, value: float) -> ir.Constant:
+    return ir.Constant(vector, [value] * LANES)
+
+
+def _from_float16(b: ir.IRBuilder, bits: Any) -> Any:
+    """Shift the fields into place, then multiply by 2**112: exact, also for subnormals."""
+    if has_float16():
+        return b.fpext(b.bitcast(bits, ir.VectorType(ir.HalfType(), LANES)), _SINGLE)
+    word = b.zext(bits, _WORD)
+    magnitude = b.shl(b.and_(word, _all(_WORD, 0x7FFF)), _all(_WORD, 13))
+    sign = b.shl(b.and_(word, _all(_WORD, 0x8000)), _all(_WORD, 16))
+    scaled = b.bitcast(b.fmul(b.bitcast(magnitude, _SINGLE), _all(_SINGLE, 2.0**112)), _WORD)
+    special = b.icmp_unsigned(">=", magnitude, _all(_WORD, 0x7C00 << 13))
+    scaled = b.select(special, b.or_(magnitude, _all(_WORD, 0x7F800000)), scaled)
+    return b.bitcast(b.or_(scaled, sign), _SINGLE)
+
+
+def _to_float16(b: ir.IRBuilder, value: Any) -> Any:
+    """To nearest even. Adding 0.5 rounds what will be subnormal at its last bit, 2**-24."""
+    if has_float16():
+        return b.bitcast(b.fptrunc(value, ir.VectorType(ir.HalfType(), LANES)), _HALF)
+    bits = b.bitcast(value, _WORD)
+    magnitude = b.and_(bits, _all(_WORD, 0x7FFFFFFF))
+    sign = b.and_(b.lshr(bits, _all(_WORD, 16)), _all(_WORD, 0x8000))
+    odd = b.and_(b.lshr(magnitude, _all(_WORD, 13)), _all(_WORD, 1))
+    normal = b.lshr(b.add(magnitude, b.add(odd, _all(_WORD, 0xFFF - (112 << 23)))), _all(_WORD, 13))
+    small = b.bitcast(b.fadd(b.bitcast(magnitude, _SINGLE), _all(_SINGLE, 0.5)), _WORD)
+    tiny = b.sub(small, _all(_WORD, 0x3F000000))
+    half = b.select(b.icmp_unsigned("<", magnitude, _all(_WORD, 113 << 23)), tiny, normal)
+    half = b.select(b.icmp_unsigned(">=", magnitude, _all(_WORD, 0x477FF000)), _all(_WORD, 0x7C00), half)
+    half = b.select(b.icmp_unsigned(">", magnitude, _all(_WORD, 0x7F800000)), _all(_WORD, 0x7E00), half)
+    return b.trunc(b.or_(half, sign), _HALF)
+
+
+def _from_bfloat16(b: ir.IRBuilder, bits: Any) -> Any:
+    return b.bitcast(b.shl(b.zext(bits, _WORD), _all(_WORD, 16)), _SINGLE)
+
+
+def _to_bfloat16(b: ir.IRBuilder, value: Any) -> Any:
+    """To nearest even; x86's own instruction drops subnormals."""
+    bits = b.bitcast(value, _WORD)
+    odd = b.and_(b.lshr(bits, _all(_WORD, 16)), _all(_WORD, 1))
+    rounded = b.add(bits, b.add(odd, _all(_WORD, 0x7FFF)))
+    rounded = b.select(b.fcmp_unordered("uno", value, value), _all(_WORD, 0x7FC00000), rounded)
+    return b.trunc(b.lshr(rounded, _all(_WORD, 16)), _HALF)
+
+
+_DECODE = {types.int16: _from_float16, types.uint16: _from_bfloat16}
+_ENCODE = {types.int16: _to_float16, types.uint16: _to_bfloat16}
+_MINUS_INFINITY = {types.int16: 0xFC00, types.uint16: 0xFF80}
+
+
+# -- pointers ----------------------------------------------------------------------------------------------------------
+
+
+class Pointer:
+    """An address, with the type of what lies there."""
+
+    def __init__(self, type_: types.CPointer, value: Any) -> None:
+        self.type, self.value = type_, value
+        self.dtype = type_.dtype
+
+
+class Array:
+    """An array argument: a pointer to its first element, its shape and its strides in bytes."""
+
+    def __init__(self, p: Pointer, shape: list[Value], strides: list[Value]) -> None:
+        self.p, self.shape, self.strides = p, shape, strides
+
+    @classmethod
+    def wrap(cls, context: Any, type_: types.Array, value: Any) -> Array:
+        struct = context.make_array(type_)(context, here(), value)
+        shape, strides = (
+            [Value(types.int64, v) for v in cgutils.unpack_tuple(here(), packed, type_.ndim)]
+            for packed in (struct.shape, struct.strides)
+        )
+        return cls(Pointer(types.CPointer(type_.dtype), struct.data), shape, strides)
+
+
+def itemsize(p: Pointer) -> int:
+    """The bytes that a stored number takes."""
+    return p.dtype.bitwidth // 8
+
+
+def is_half(p: Pointer) -> bool:
+    """Whether numbers are stored in another type than they are computed in."""
+    return p.dtype in COMPUTED
+
+
+def advance(p: Pointer, nbytes: Any) -> Pointer:
+    """The pointer moved by a number of bytes."""
+    byte = here().gep(here().bitcast(p.value, _BYTE.as_pointer()), [integer(nbytes).value])
+    return Pointer(p.type, here().bitcast(byte, p.value.type))
+
+
+def at(p: Pointer, v: Any) -> Pointer:
+    """Where vector ``v`` starts, of numbers that follow each other from ``p`` on."""
+    return advance(p, v * (LANES * itemsize(p)))
+
+
+def _as(p: Pointer, dtype: types.Type) -> Pointer:
+    return Pointer(types.CPointer(dtype), here().bitcast(p.value, LLVM[dtype][0].as_pointer()))
+
+
+def computed(p: Pointer, like: Any) -> Pointer:
+    """``p`` as a pointer to the type that ``like`` is computed in."""
+    return _as(p, computed_type(like.dtype))
+
+
+def float64_at(p: Pointer) -> Pointer:
+    """``p`` as a pointer to float64."""
+    return _as(p, types.float64)
+
+
+def stripes() -> Pointer:
+    """Room for sixteen vectors of float64 on the stack."""
+    room = cgutils.alloca_once(here(), ir.ArrayType(vector_type(types.float64), LANES))
+    return Pointer(types.CPointer(types.float64), here().bitcast(room, ir.DoubleType().as_pointer()))
+
+
+# -- loads and stores --------------------------------------------------------------------------------------------------
+
+
+def _neighbours(p: Pointer) -> Any:
+    return here().bitcast(p.value, vector_type(p.dtype).as_pointer())
+
+
+def _apart(p: Pointer, stride: Any) -> Any:
+    """The addresses of sixteen numbers ``stride`` bytes apart."""
+    offsets = here().mul(counting(I64), repeat(integer(stride).value))
+    addresses = here().add(repeat(here().ptrtoint(p.value, I64)), offsets)
+    return here().inttoptr(addresses, ir.VectorType(p.value.type, LANES))
+
+
+def _masked(p: Pointer, operation: str, result: ir.Type, arguments: list[Any]) -> Any:
+    space = f"v{LANES}p0" if operation in ("gather", "scatter") else "p0"
+    return call(f"llvm.masked.{operation}.v{LANES}{LLVM[p.dtype][1]}.{space}", result, arguments)
+
+
+def _read(p: Pointer, operation: str, where: Any, k: Any, pad: float) -> Value:
+    kind = vector_type(p.dtype)
+    stored_pad = ir.Constant(kind, None)
+    if pad:
+        stored_pad = ir.Constant(kind, [_MINUS_INFINITY.get(p.dtype, pad)] * LANES)
+    raw = _masked(p, operation, kind, [where, I32(1), first_lanes(k), stored_pad])
+    decode = _DECODE.get(p.dtype)
+    return Value(Vector(computed_type(p.dtype)), decode(here(), raw) if decode else raw)
+
+
+def _write(p: Pointer, operation: str, where: Any, x: Value, k: Any) -> None:
+    encode = _ENCODE.get(p.dtype)
+    raw = encode(here(), x.value) if encode else x.value
+    _masked(p, operation, ir.VoidType(), [raw, where, I32(1), first_lanes(k)])
+
+
+def load(p: Pointer, k: Any = LANES) -> Value:
+    """Sixteen neighbours in memory, 0 from lane ``k`` on."""
+    return _read(p, "load", _neighbours(p), k, 0.0)
+
+
+def load_logits(p: Pointer, k: Any = LANES) -> Value:
+    """Sixteen neighbours in memory, minus infinity from lane ``k`` on."""
+    return _read(p, "load", _neighbours(p), k, float("-inf"))
+
+
+def gather(p: Pointer, stride: Any, k: Any = LANES) -> Value:
+    """Sixteen numbers ``stride`` bytes apart, 0 from lane ``k`` on."""
+    return _read(p, "gather", _apart(p, stride), k, 0.0)
+
+
+def gather_at(p: Pointer, offsets: Value, k: Any = LANES) -> Value:
+    """Sixteen numbers at int64 byte offsets from ``p``, 0 from lane ``k`` on."""
+    addresses = here().add(repeat(here().ptrtoint(p.value, I64)), offsets.value)
+    return _read(p, "gather", here().inttoptr(addresses, ir.VectorType(p.value.type, LANES)), k, 0.0)
+
+
+def store(p: Pointer, x: Value, k: Any = LANES) -> None:
+    """The first ``k`` lanes to neighbours in memory, rounded to the storage type."""
+    _write(p, "store", _neighbours(p), x, k)
+
+
+def scatter(p: Pointer, stride: Any, x: Value, k: Any = LANES) -> None:
+    """The first ``k`` lanes to places ``stride`` bytes apart."""
+    _write(p, "scatter", _apart(p, stride), x, k)
+
+
+def peek(p: Pointer, i: Any) -> Value:
+    """Number ``i`` of numbers that follow each other from ``p`` on, not of a half type."""
+    return Value(p.dtype, here().load(here().gep(p.value, [integer(i).value])))
+
+
+def gather_mask(p: Pointer, stride: Any, k: Any = LANES) -> Value:
+    """Which of sixteen bytes ``stride`` apart are not 0; false from lane ``k`` on."""
+    none = ir.Constant(vector_type(types.uint8), None)
+    raw = _masked(p, "gather", none.type, [_apart(p, stride), I32(1), first_lanes(k), none])
+    return Value(MASK, here().icmp_unsigned("!=", raw, none))

@@ -1,0 +1,354 @@
+"""The operations of this package without a JIT: step by step, on NumPy arrays of sixteen.
+
+For ``NUMBA_DISABLE_JIT=1``: right and slow, and what coverage and debuggers can see into. The names and meanings are
+those of :mod:`.llvm`, :mod:`.llvm_control` and :mod:`.llvm_memory`; generated code becomes code that runs, so
+``steps`` is ``range`` and ``branch`` takes one way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .storage import LANES
+
+_COMPUTED = {"h": np.dtype(np.float32), "H": np.dtype(np.float32)}
+_BITS: dict[str, np.dtype] = {"f": np.dtype(np.int32), "d": np.dtype(np.int64)}
+_FLOATS: dict[str, np.dtype] = {"i": np.dtype(np.float32), "l": np.dtype(np.float64), "q": np.dtype(np.float64)}
+
+
+def computed_dtype(dtype: np.dtype) -> np.dtype:
+    return _COMPUTED.get(dtype.char, dtype)
+
+
+class Vector:
+    """Sixteen numbers or truth values."""
+
+    __hash__ = None  # type: ignore[assignment]
+    __array_ufunc__ = None  # NumPy scalars leave operations to this class
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.data = data
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.data.dtype
+
+    @property
+    def single(self) -> bool:
+        return self.dtype == np.float32
+
+    def of(self, other: Any) -> np.ndarray:
+        if isinstance(other, Vector):
+            if other.dtype != self.dtype:
+                raise TypeError(f"{self.dtype} and {other.dtype} in one operation")
+            return other.data
+        return np.full(LANES, other).astype(self.dtype)
+
+    def __add__(self, other: Any) -> Vector:
+        return Vector(self.data + self.of(other))
+
+    def __sub__(self, other: Any) -> Vector:
+        return Vector(self.data - self.of(other))
+
+    def __mul__(self, other: Any) -> Vector:
+        return Vector(self.data * self.of(other))
+
+    def __truediv__(self, other: Any) -> Vector:
+        return Vector(self.data / self.of(other))
+
+    def __rsub__(self, other: Any) -> Vector:
+        return Vector(self.of(other) - self.data)
+
+    def __rmul__(self, other: Any) -> Vector:
+        return Vector(self.of(other) * self.data)
+
+    def __rtruediv__(self, other: Any) -> Vector:
+        return Vector(self.of(other) / self.data)
+
+    def __lshift__(self, other: Any) -> Vector:
+        return Vector(self.data << self.of(other))
+
+    def __rshift__(self, other: Any) -> Vector:
+        return Vector(self.data >> self.of(other))
+
+    def __and__(self, other: Any) -> Vector:
+        return Vector(self.data & self.of(other))
+
+    def __or__(self, other: Any) -> Vector:
+        return Vector(self.data | self.of(other))
+
+    def __neg__(self) -> Vector:
+        return Vector(-self.data)
+
+    def __lt__(self, other: Any) -> Vector:
+        return Vector(self.data < self.of(other))
+
+    def __gt__(self, other: Any) -> Vector:
+        return Vector(self.data > self.of(other))
+
+    def __ge__(self, other: Any) -> Vector:
+        return Vector(self.data >= self.of(other))
+
+    def __eq__(self, other: Any) -> Vector:  # type: ignore[override]
+        return Vector(self.data == self.of(other))
+
+    def __ne__(self, other: Any) -> Vector:  # type: ignore[override]
+        return Vector(self.data != self.of(other))
+
+
+# -- vectors -----------------------------------------------------------------------------------------------------------
+
+
+def zeros(like: Any) -> Vector:
+    return Vector(np.zeros(LANES, computed_dtype(like.dtype)))
+
+
+def splat(like: Any, number: Any) -> Vector:
+    return Vector(zeros(like).of(number))
+
+
+def float64_of(number: Any) -> float:
+    return float(number)
+
+
+def lanes_below(k: int) -> Vector:
+    return Vector(np.arange(LANES) < k)
+
+
+def lane_index() -> Vector:
+    return Vector(np.arange(LANES, dtype=np.int64))
+
+
+def lane(x: Vector, i: int) -> Any:
+    return x.data[i].item()
+
+
+def _fold(data: np.ndarray, combine: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Any:
+    while len(data) > 1:
+        data = combine(*np.split(data, 2))
+    return data[0].item()
+
+
+def lane_sum(x: Vector) -> Any:
+    return _fold(x.data, np.add)
+
+
+def lane_max(x: Vector) -> Any:
+    return _fold(x.data, lambda a, b: np.where(a > b, a, b))
+
+
+def lane_min(x: Vector) -> Any:
+    return _fold(x.data, np.minimum)
+
+
+def any_lane(mask: Vector) -> bool:
+    return bool(mask.data.any())
+
+
+def _halves(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A float64 as the sum of two of 26 bits (Veltkamp)."""
+    shifted = x * 134217729.0
+    high = shifted - (shifted - x)
+    return high, x - high
+
+
+def fma(a: Vector, b: Any, c: Any) -> Vector:
+    """Rounded once, but for rare cases of double rounding: in float64 the product's error is added (Dekker)."""
+    x, y, z = a.data, a.of(b), a.of(c)
+    if a.single:
+        return Vector((x.astype(np.float64) * y + z).astype(np.float32))
+    product = x * y
+    (x1, x2), (y1, y2) = _halves(x), _halves(y)
+    error = ((x1 * y1 - product) + x1 * y2 + x2 * y1) + x2 * y2
+    total = product + z
+    part = total - product
+    error += (product - (total - part)) + (z - part)
+    return Vector(np.where(np.isfinite(error), total + error, total))
+
+
+def absolute(x: Vector) -> Vector:
+    return Vector(np.abs(x.data))
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    if not isinstance(condition, Vector):
+        return a if condition else b
+    return Vector(np.where(condition.data, a.data, a.of(b)))
+
+
+def invert(condition: Any) -> Any:
+    return Vector(~condition.data) if isinstance(condition, Vector) else not condition
+
+
+def larger(a: Vector, b: Any) -> Vector:
+    return Vector(np.where(a.data > a.of(b), a.data, a.of(b)))
+
+
+def smaller(a: int, b: int) -> int:
+    return min(a, b)
+
+
+def wide(x: Vector) -> Vector:
+    return Vector(x.data.astype(np.float64))
+
+
+def narrow(x: Vector, like: Any) -> Vector:
+    dtype = computed_dtype(like.dtype)
+    return x if dtype == x.dtype else Vector(x.data.astype(dtype))
+
+
+def to_bits(x: Vector) -> Vector:
+    return Vector(x.data.view(_BITS[x.dtype.char]))
+
+
+def from_bits(x: Vector) -> Vector:
+    return Vector(x.data.view(_FLOATS[x.dtype.char]))
+
+
+def to_float(x: Vector) -> Vector:
+    return Vector(x.data.astype(np.float64))
+
+
+# -- control -----------------------------------------------------------------------------------------------------------
+
+
+class Variable:
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def steps(start: int, stop: int, step: int = 1) -> Iterator[int]:
+    return iter(range(start, stop, step))
+
+
+def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any] = lambda: None) -> Any:
+    return then() if condition else otherwise()
+
+
+def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` for arguments that are NumPy arrays."""
+
+    @functools.wraps(function)
+    def run(*arguments: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*[Array(a) if isinstance(a, np.ndarray) else a for a in arguments])
+
+    return run
+
+
+in_njit = recorded
+
+
+# -- memory ------------------------------------------------------------------------------------------------------------
+
+
+class Pointer:
+    """An address, with the dtype of what lies there and the memory that it is in."""
+
+    def __init__(self, address: int, dtype: np.dtype, owner: Any) -> None:
+        self.address, self.dtype, self.owner = address, dtype, owner
+
+
+class Array:
+    def __init__(self, array: np.ndarray) -> None:
+        self.p = Pointer(array.ctypes.data, array.dtype, array)
+        self.shape, self.strides = array.shape, array.strides
+
+
+def itemsize(p: Pointer) -> int:
+    return p.dtype.itemsize
+
+
+def is_half(p: Pointer) -> bool:
+    return p.dtype.char in _COMPUTED
+
+
+def advance(p: Pointer, nbytes: int) -> Pointer:
+    return Pointer(p.address + nbytes, p.dtype, p.owner)
+
+
+def at(p: Pointer, v: int) -> Pointer:
+    return advance(p, v * LANES * p.dtype.itemsize)
+
+
+def computed(p: Pointer, like: Any) -> Pointer:
+    return Pointer(p.address, computed_dtype(like.dtype), p.owner)
+
+
+def float64_at(p: Pointer) -> Pointer:
+    return Pointer(p.address, np.dtype(np.float64), p.owner)
+
+
+def stripes() -> Pointer:
+    return Array(np.empty((LANES, LANES))).p
+
+
+def _memory(address: int, dtype: np.dtype, count: int) -> np.ndarray:
+    memory: Any = (ctypes.c_byte * (count * dtype.itemsize)).from_address(address)
+    return np.frombuffer(memory, dtype)
+
+
+def _decoded(raw: np.ndarray, pad: float = 0.0) -> Vector:
+    if raw.dtype.char == "h":
+        values = raw.view(np.float16).astype(np.float32)
+    elif raw.dtype.char == "H":
+        values = (raw.astype(np.uint32) << 16).view(np.float32)
+    else:
+        values = raw
+    lanes = np.full(LANES, pad).astype(values.dtype)
+    lanes[: len(values)] = values
+    return Vector(lanes)
+
+
+def _encoded(x: Vector, dtype: np.dtype) -> np.ndarray:
+    if dtype.char == "h":
+        return x.data.astype(np.float16).view(dtype)
+    if dtype.char == "H":
+        bits = x.data.view(np.uint32)
+        rounded = bits + (((bits >> 16) & 1) + 0x7FFF)
+        return (np.where(np.isnan(x.data), np.uint32(0x7FC00000), rounded) >> 16).astype(dtype)
+    return x.data
+
+
+def load(p: Pointer, k: int = LANES) -> Vector:
+    return _decoded(_memory(p.address, p.dtype, k))
+
+
+def load_logits(p: Pointer, k: int = LANES) -> Vector:
+    return _decoded(_memory(p.address, p.dtype, k), float("-inf"))
+
+
+def _scattered(p: Pointer, offsets: Any) -> np.ndarray:
+    return np.array([_memory(p.address + int(o), p.dtype, 1)[0] for o in offsets], p.dtype)
+
+
+def gather(p: Pointer, stride: int, k: int = LANES) -> Vector:
+    return _decoded(_scattered(p, (i * stride for i in range(k))))
+
+
+def gather_at(p: Pointer, offsets: Vector, k: int = LANES) -> Vector:
+    return _decoded(_scattered(p, offsets.data[:k]))
+
+
+def store(p: Pointer, x: Vector, k: int = LANES) -> None:
+    _memory(p.address, p.dtype, k)[...] = _encoded(x, p.dtype)[:k]
+
+
+def scatter(p: Pointer, stride: int, x: Vector, k: int = LANES) -> None:
+    for i, number in enumerate(_encoded(x, p.dtype)[:k]):
+        _memory(p.address + i * stride, p.dtype, 1)[0] = number
+
+
+def peek(p: Pointer, i: int) -> Any:
+    return _memory(p.address + i * p.dtype.itemsize, p.dtype, 1)[0].item()
+
+
+def gather_mask(p: Pointer, stride: int, k: int = LANES) -> Vector:
+    mask = np.zeros(LANES, bool)
+    mask[:k] = _scattered(p, (i * stride for i in range(k))) != 0
+    return Vector(mask)

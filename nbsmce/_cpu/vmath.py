@@ -1,0 +1,109 @@
+"""exp, log1p and tanh on vectors, for float32 and float64.
+
+The coefficients come from ``tools/minimax.py`` or from the libraries named beside them. ``tests/test_vmath.py``
+measures the errors that the docstrings state.
+"""
+
+from __future__ import annotations
+
+from .lanes import absolute, fma, from_bits, larger, select, splat, to_bits, to_float, zeros
+
+MINUS_INFINITY = float("-inf")
+INFINITY = float("inf")
+EXP_BIAS = 60
+"""``exp_difference`` returns its results times ``2**EXP_BIAS``: what would underflow is then still counted in sums."""
+UNBIAS = 2.0**-EXP_BIAS
+
+_LOG2_E = 1.4426950408889634
+# log(2) as a high and a low part.
+_LN2_SINGLE = (0.69314718246459961, -1.9046543241928222e-09)
+_LN2_DOUBLE = (0.69314718055994529, 2.3190468138462996e-17)
+
+# exp(r) = 1 + r + r**2 q(r) on |r| <= log(2) / 2, relative errors 0.061 * 2**-24 and 0.1 * 2**-53.
+_EXP_SINGLE = (0.49999994039535522, 0.16666521131992340, 0.041668388992547989, 0.0083687454462051392,
+               0.0013814540579915047)  # fmt: skip
+_EXP_DOUBLE = tuple(map(float.fromhex, (
+    "0x1.000000000000ap-1", "0x1.55555555554f9p-3", "0x1.555555555083ep-5", "0x1.1111111127d0ep-7",
+    "0x1.6c16c18438b11p-10", "0x1.a01a012a0f35cp-13", "0x1.a01999e26209fp-16", "0x1.71df25b30d420p-19",
+    "0x1.28ad9b8648615p-22", "0x1.ad7f3ee5d2f80p-26",
+)))  # fmt: skip
+
+
+def polynomial(x, coefficients):
+    """``c[0] + c[1] x + c[2] x**2 + ...`` by Horner's rule."""
+    value = splat(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        value = fma(value, x, c)
+    return value
+
+
+def exp_difference(x, m):
+    """``exp(x - m) * 2**EXP_BIAS`` for ``x <= m``, within 1.1 ulp of the exponential of the exact difference.
+
+    The rounding error of ``x - m`` (TwoSum, Knuth) enters the reduced argument. Without it the result is off by up to
+    67 ulp, as it is in every softmax that rounds the difference. Where the result would be so
+    small that 2**31 such terms together are less than the smallest normal number, it is 0.
+    """
+    (ln2, ln2_low), lowest, mantissa, offset, coefficients = (
+        (_LN2_SINGLE, -128.0, 23, 127, _EXP_SINGLE) if x.single else (_LN2_DOUBLE, -749.0, 52, 1023, _EXP_DOUBLE)
+    )
+    d = x - m
+    t = d - x
+    error = (x - (d - t)) - (m + t)
+    # Adding the rounder leaves an integer in the lowest bits: n plus the exponent's offset, ready to be shifted there.
+    rounder = 1.5 * 2.0**mantissa + offset + EXP_BIAS
+    shifted = fma(larger(d, splat(x, lowest)), _LOG2_E, rounder)
+    n = shifted - rounder
+    r = fma(n, -ln2, d) + fma(n, -ln2_low, error)
+    p = fma(r * r, polynomial(r, coefficients), r) + 1.0
+    scale = from_bits(to_bits(shifted) << mantissa)
+    return select(d < lowest, zeros(x), p * scale)
+
+
+def exp_any(x, m):
+    """``exp(x - m)`` also for ``x > m``, where it may overflow to infinity; 2 ulp there."""
+    usual = exp_difference(x, m) * UNBIAS
+    root = exp_difference(x * 0.5, m * 0.5) * UNBIAS
+    d = x - m
+    largest = 2.0 * 46.0 if x.single else 2.0 * 667.0
+    return select(d > 40.0, select(d > largest, splat(x, INFINITY), root * root), usual)
+
+
+# log((1 + s) / (1 - s)) = 2 s + s R(s**2), from fdlibm's e_log.c and s_log1p.c (Sun Microsystems, 1993).
+_LOG = (6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
+        1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01)  # fmt: skip
+_SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+
+
+def log1p(a):
+    """``log(1 + a)`` of float64 lanes, ``a > -1``, within 1.1 ulp."""
+    u = a + 1.0
+    bits = to_bits(u)
+    k = (bits - _SQRT_HALF_BITS) >> 52
+    near = k == 0
+    f = select(near, a, from_bits(bits - (k << 52)) - 1.0)
+    # What the rounding of 1 + a has lost; nothing for huge a.
+    lost = select(near | (a > 2.0**60), zeros(a), (a - (u - 1.0)) / u)
+    s = f / (f + 2.0)
+    z = s * s
+    half = f * f * 0.5
+    tail = s * (half + z * polynomial(z, _LOG))
+    exponent = to_float(k)
+    result = exponent * _LN2_DOUBLE[0] - ((half - (tail + (exponent * _LN2_DOUBLE[1] + lost))) - f)
+    return select(u == INFINITY, u, result)
+
+
+# tanh(u) = u + u**3 P(u**2) / Q(u**2) on |u| < 0.625, from Cephes' tanhf.c and tanh.c (Moshier); Q is 1 in float32.
+_TANH_SINGLE = (-3.33332819422e-1, 1.33314422036e-1, -5.37397155531e-2, 2.06390887954e-2, -5.70498872745e-3)
+_TANH_DOUBLE = (-1.61468768441708447952e3, -9.92877231001918586564e1, -9.64399179425052238628e-1)
+_TANH_DIVISOR = (4.84406305325125486048e3, 2.23548839060100448583e3, 1.12811678491632931402e2, 1.0)
+
+
+def tanh(u):
+    """The hyperbolic tangent, within 1.5 ulp."""
+    z = u * u
+    ratio = polynomial(z, _TANH_SINGLE) if u.single else polynomial(z, _TANH_DOUBLE) / polynomial(z, _TANH_DIVISOR)
+    size = absolute(u)
+    e = exp_difference(size * -2.0, zeros(u)) * UNBIAS
+    far = 1.0 - 2.0 * e / (e + 1.0)
+    return select(size < 0.625, fma(u * z, ratio, u), select(u < 0.0, -far, far))
