@@ -1,0 +1,50 @@
+"""Axes and dtypes, for all backends."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+
+def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes that ``axis`` (an integer, several, or None for all) names, in ascending order.
+
+    As in PyTorch, a single number counts as one dimension.
+    """
+    if axis is None:
+        return tuple(range(max(ndim, 1)))
+    several = isinstance(axis, (tuple, list))
+    try:
+        given = [operator.index(a) for a in (axis if several else (axis,))]
+    except TypeError:
+        raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+    dimensions = max(ndim, 1)
+    for a in given:
+        if not -dimensions <= a < dimensions:
+            raise np.exceptions.AxisError(a, ndim)
+    axes = sorted(a % dimensions for a in given)
+    if len(set(axes)) < len(axes):
+        raise ValueError(f"axis names an axis twice: {axis!r}")
+    return tuple(axes)
+
+
+def class_axis(axis: Any, ndim: int) -> int:
+    """The one class axis of a loss."""
+    if axis is None or isinstance(axis, (tuple, list)):
+        raise TypeError(f"axis must be an integer, got {axis!r}")
+    return class_axes(axis, ndim)[0]
+
+
+def without(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool = False) -> tuple[int, ...]:
+    """The shape of what is left of ``shape`` when ``axes`` are summed over."""
+    if keepdims:
+        return tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
+
+
+def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
+    """How many elements a row along ``axes`` has."""
+    return math.prod(shape[i] for i in axes)

@@ -1,0 +1,154 @@
+"""softmax, log_softmax, logsumexp and their gradients on arrays in main memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import _arrays
+from . import gradients, host
+from . import logsumexp as logsumexp_kernels
+from . import softmax as softmax_kernels
+from .host import Kind, Operand
+from .launch import launch, no_mask
+from .layout import over_rows
+
+
+def _one_dimension(array: np.ndarray) -> np.ndarray:
+    """An array without dimensions counts as a row of one class."""
+    return array.reshape(1) if array.ndim == 0 else array
+
+
+def _each_row(
+    inputs: list[np.ndarray | None], outputs: list[np.ndarray], axes: tuple[int, ...], work: Any, replaceable: int = 1
+) -> None:
+    """``work(first_row, *views)`` over the rows; inputs that are None are passed on as such."""
+    present = [_one_dimension(a) for a in inputs if a is not None]
+
+    def spread(views: list[np.ndarray], first_row: int) -> None:
+        given = iter(views)
+        work(first_row, *[None if a is None else next(given) for a in inputs], *given)
+
+    over_rows(present, [_one_dimension(a) for a in outputs], axes, spread, replaceable=replaceable)
+
+
+# -- softmax -----------------------------------------------------------------------------------------------------------
+
+
+def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
+    """softmax, or its logarithm."""
+    operand = host.floating(x, "x")
+    shape = operand.data.shape
+    axes = _arrays.class_axes(axis, len(shape))
+    mask = host.where_mask(where, shape)
+    memory = host.result_memory(out, "out", shape, operand.kind)
+
+    def work(_: int, data: np.ndarray, hidden: np.ndarray | None, results: np.ndarray) -> None:
+        hidden = no_mask(data) if hidden is None else hidden
+        launch(softmax_kernels.softmax, operand, data, data, hidden, results, log, rooms=1)
+
+    if memory.size:
+        _each_row([operand.data, mask], [memory], axes, work)
+    return host.result(memory, out, operand.kind)
+
+
+def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
+    """The gradient of softmax, or of its logarithm."""
+    above, below = _together(host.floating(dy, "dy"), host.floating(y, "y"))
+    shape = above.data.shape
+    if below.data.shape != shape:
+        raise ValueError(f"dy and y must have one shape, got {shape} and {below.data.shape}")
+    axes = _arrays.class_axes(axis, len(shape))
+    memory = host.result_memory(out, "out", shape, above.kind)
+
+    def work(_: int, data: np.ndarray, result: np.ndarray, gradient: np.ndarray) -> None:
+        launch(gradients.softmax_backward, above, data, data, result, gradient, log)
+
+    if memory.size:
+        _each_row([above.data, below.data], [memory], axes, work, replaceable=2)
+    return host.result(memory, out, above.kind)
+
+
+def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
+    """Two operands as the wider of their types."""
+    if a.kind.name == b.kind.name:
+        return a, b
+    names = {a.kind.name, b.kind.name}
+    name = "float64" if "float64" in names else "float32"
+    dtype = np.dtype(name)
+    return tuple(  # type: ignore[return-value]
+        Operand(host.decoded(o).astype(dtype, copy=False), Kind(dtype, name, o.kind.torch)) for o in (a, b)
+    )
+
+
+# -- logsumexp ---------------------------------------------------------------------------------------------------------
+
+
+def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
+    """logsumexp, with the sign of the sum if asked for."""
+    operand, factors = host.floating(x, "x"), None
+    if b is not None:
+        operand, factor = _together(operand, host.floating(b, "b"))
+        try:
+            shape = np.broadcast_shapes(operand.data.shape, factor.data.shape)
+        except ValueError:
+            shapes = f"{operand.data.shape} and {factor.data.shape}"
+            raise ValueError(f"x and b must have shapes that broadcast together, got {shapes}") from None
+        operand = Operand(np.broadcast_to(operand.data, shape), operand.kind)
+        factors = np.broadcast_to(host.decoded(factor), shape)
+    shape = operand.data.shape
+    axes = _arrays.class_axes(axis, len(shape))
+    mask = host.where_mask(where, shape)
+    kind = operand.kind.computed
+    memory = host.result_memory(out, "out", _arrays.without(shape, axes, keepdims), kind)
+    lse, sign = np.empty(memory.shape, kind.dtype), np.empty(memory.shape, kind.dtype)
+
+    def work(first: int, data: np.ndarray, b: np.ndarray | None, hidden: np.ndarray | None) -> None:
+        hidden = no_mask(data) if hidden is None else hidden
+        rows = slice(first, first + data.size // data.shape[1])
+        part = lse.reshape(-1)[rows]
+        if b is None:
+            launch(logsumexp_kernels.logsumexp, operand, data, data, hidden, part, rooms=1)
+        else:
+            signs = sign.reshape(-1)[rows]
+            launch(logsumexp_kernels.weighted_logsumexp, operand, data, data, b, hidden, part, signs, rooms=2)
+
+    if operand.data.size:
+        _each_row([operand.data, factors, mask], [], axes, work)
+    else:
+        lse[...] = -np.inf
+    if factors is None or not operand.data.size:
+        sign = np.where(np.isnan(lse), lse, lse > -np.inf).astype(kind.dtype)
+    elif not return_sign:
+        lse[sign < 0] = np.nan
+    memory[...] = lse
+    value = host.row_numbers(memory, kind) if out is None else out
+    return (value, host.row_numbers(sign, kind)) if return_sign else value
+
+
+def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
+    """The gradient of logsumexp."""
+    operand = host.floating(x, "x")
+    shape = operand.data.shape
+    axes = _arrays.class_axes(axis, len(shape))
+    above = _of_rows(dlse, "dlse", operand, axes)
+    total = _of_rows(lse, "lse", operand, axes)
+    memory = host.result_memory(out, "out", shape, operand.kind)
+
+    def work(first: int, data: np.ndarray, gradient: np.ndarray) -> None:
+        rows = slice(first, first + data.size // data.shape[1])
+        launch(gradients.logsumexp_backward, operand, data, data, above[rows], total[rows], gradient)
+
+    if memory.size:
+        _each_row([operand.data], [memory], axes, work)
+    return host.result(memory, out, operand.kind)
+
+
+def _of_rows(value: Any, name: str, like: Operand, axes: tuple[int, ...]) -> np.ndarray:
+    """Numbers of rows, with or without the axes that were summed over."""
+    operand = host.floating(value, name)
+    shapes = [_arrays.without(like.data.shape, axes, keepdims) for keepdims in (False, True)]
+    if operand.data.shape not in shapes:
+        raise ValueError(f"{name} must have the shape {shapes[0]} or {shapes[1]}, got {operand.data.shape}")
+    return np.ascontiguousarray(host.decoded(operand), dtype=like.kind.computed.dtype).reshape(-1)

@@ -1,0 +1,214 @@
+"""What callers pass, as NumPy arrays for the kernels; and results as the caller's kind of array."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import types
+
+_REFUSED = {
+    "pandas": "pass {name}.to_numpy()",
+    "polars": "pass {name}.to_numpy()",
+    "xarray": "use xarray.apply_ufunc with the class dimension as core dimension, or pass {name}.to_numpy()",
+    "dask": "use {name}.map_blocks, or pass {name}.compute()",
+}
+_DATA = {"float16": np.int16, "bfloat16": np.uint16, "float32": np.float32, "float64": np.float64}
+_STORAGE = {"f": types.float32, "d": types.float64, "h": types.int16, "H": types.uint16}
+
+
+class Kind(NamedTuple):
+    """The caller's name for what an array holds, and whose array it is."""
+
+    dtype: np.dtype  # of NumPy; for PyTorch's bfloat16 that of its bits
+    name: str
+    torch: bool
+
+    @property
+    def computed(self) -> Kind:
+        """The kind of losses and of logarithms of sums: float32 for the half types."""
+        return self if self.name == "float64" else Kind(np.dtype(np.float32), "float32", self.torch)
+
+
+class Operand(NamedTuple):
+    """A floating array argument.
+
+    ``data`` holds what the kernels read: float32, float64, or the bits of a half type as int16 (float16) and uint16
+    (bfloat16).
+    """
+
+    data: np.ndarray
+    kind: Kind
+
+    @property
+    def storage(self) -> types.Type:
+        """The Numba type of an element."""
+        return storage(self.data)
+
+
+def storage(data: np.ndarray) -> types.Type:
+    """The Numba type of the elements of an operand's data."""
+    return _STORAGE[data.dtype.char]
+
+
+# -- in ----------------------------------------------------------------------------------------------------------------
+
+
+def is_torch(value: Any) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_floating(value: Any) -> bool:
+    """Whether an argument holds floating numbers."""
+    if is_torch(value):
+        return bool(value.dtype.is_floating_point)
+    dtype = np.asarray(value).dtype
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
+def as_numpy(value: Any, name: str) -> np.ndarray:
+    """``value`` as a NumPy array of any dtype; refuses arrays that carry more than NumPy would keep."""
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, and its mask would be ignored: pass {name}.data, and "
+            f"where=~numpy.ma.getmaskarray({name}) to functions that take a mask"
+        )
+    if isinstance(value, np.matrix):
+        raise TypeError(f"{name} is a numpy.matrix: pass numpy.asarray({name})")
+    library = type(value).__module__.partition(".")[0]
+    if library in _REFUSED:
+        advice = _REFUSED[library].format(name=name)
+        raise TypeError(f"{name} is a {library} {type(value).__name__}: {advice}")
+    if is_torch(value):
+        return _torch_to_numpy(value, name)
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{name} is no array: {error}") from error
+
+
+def _torch_to_numpy(value: Any, name: str) -> np.ndarray:
+    torch = sys.modules["torch"]
+    if value.requires_grad:
+        raise TypeError(f"{name} requires a gradient, which PyTorch would not get: pass {name}.detach()")
+    if value.layout != torch.strided or value.is_quantized:
+        raise TypeError(f"{name} must be a dense tensor, got {value.layout}, {value.dtype}")
+    value = value.resolve_neg()
+    array: np.ndarray = (value.view(torch.int16) if value.dtype == torch.bfloat16 else value).numpy()
+    return array
+
+
+def floating(value: Any, name: str) -> Operand:
+    """A floating argument; integers and truth values become float64."""
+    array = as_numpy(value, name)
+    dtype, torch = array.dtype, False
+    if type(value) is not np.ndarray:
+        torch = is_torch(value)
+        if torch and str(value.dtype) == "torch.bfloat16":
+            return Operand(array.view(np.uint16), Kind(np.dtype(np.int16), "bfloat16", torch))
+        array = np.asarray(array)
+    if dtype.char in "fd" and dtype.isnative:
+        return Operand(array, Kind(dtype, dtype.name, torch))
+    if dtype.kind in "biu":
+        return Operand(array.astype(np.float64), Kind(np.dtype(np.float64), "float64", torch))
+    if dtype.name not in _DATA:
+        raise TypeError(f"{name} must be float16, bfloat16, float32, float64 or integers, got dtype {dtype.name!r}")
+    native = dtype if dtype.isnative else dtype.newbyteorder("=")
+    return Operand(array.astype(native, copy=False).view(_DATA[dtype.name]), Kind(native, dtype.name, torch))
+
+
+def numbers(value: Any, name: str, like: Operand, shape: tuple[int, ...]) -> np.ndarray:
+    """A floating argument of this shape, without gaps, in the type that ``like`` is computed in."""
+    operand = floating(value, name)
+    if operand.data.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {operand.data.shape}")
+    return np.ascontiguousarray(decoded(operand), dtype=like.kind.computed.dtype).reshape(-1)
+
+
+def decoded(operand: Operand) -> np.ndarray:
+    """An operand's numbers as float32 or float64."""
+    if operand.kind.name == "bfloat16":
+        return (operand.data.astype(np.uint32) << 16).view(np.float32)
+    if operand.kind.name == "float16":
+        return operand.data.view(np.float16).astype(np.float32)
+    return operand.data
+
+
+def where_mask(where: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+    """A mask argument as bytes of this shape."""
+    if where is None:
+        return None
+    mask = as_numpy(where, "where")
+    if mask.dtype != np.bool_:
+        raise TypeError(f"where must be boolean, got dtype {mask.dtype.name!r}")
+    try:
+        return np.broadcast_to(mask, shape).view(np.uint8)
+    except ValueError:
+        raise ValueError(f"where must have a shape that broadcasts to {shape}, got {mask.shape}") from None
+
+
+# -- out ---------------------------------------------------------------------------------------------------------------
+
+
+def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np.ndarray:
+    """Where kernels write a result: in ``out``, or in new memory if that is None."""
+    if out is None:
+        return np.empty(shape, _DATA[kind.name])
+    whose = "a torch.Tensor" if kind.torch else "a numpy.ndarray"
+    if is_torch(out) != kind.torch or not (kind.torch or isinstance(out, np.ndarray)):
+        raise TypeError(f"{name} must be {whose}, as the input is, got {type(out).__name__}")
+    array = np.asarray(as_numpy(out, name))
+    dtype = str(out.dtype).removeprefix("torch.")
+    if (dtype if kind.torch else array.dtype) != (kind.name if kind.torch else kind.dtype):
+        raise TypeError(f"{name} must have the dtype {kind.name}, got {dtype}")
+    if array.shape != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
+    if not array.flags.writeable:
+        raise ValueError(f"{name} is read-only")
+    return array.view(_DATA[kind.name])
+
+
+def result(data: np.ndarray, out: Any, kind: Kind) -> Any:
+    """A result as the caller's kind of array: ``out`` itself if there is one."""
+    if out is not None:
+        return out
+    if not kind.torch:
+        return data.view(kind.dtype)
+    torch = sys.modules["torch"]
+    if kind.name == "bfloat16":
+        return torch.from_numpy(data.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(data.view(kind.dtype))
+
+
+def scalar(value: float, kind: Kind) -> Any:
+    """A single number as the caller's kind: a NumPy scalar or a tensor without dimensions."""
+    if kind.torch:
+        torch = sys.modules["torch"]
+        return torch.tensor(value, dtype=getattr(torch, kind.name))
+    return kind.dtype.type(value)
+
+
+def row_numbers(data: np.ndarray, kind: Kind) -> Any:
+    """Numbers of rows, as an array or as a scalar where there is just one row without dimensions."""
+    return scalar(data.item(), kind) if data.ndim == 0 and not kind.torch else result(data, None, kind)
+
+
+# -- scratch memory ----------------------------------------------------------------------------------------------------
+
+_KEPT = 1 << 20
+_local = threading.local()
+
+
+def scratch(threads: int, nbytes: int) -> np.ndarray:
+    """Memory for the kernels, ``nbytes`` for each thread. That of a single thread is kept for its next call."""
+    if threads > 1 or nbytes > _KEPT:
+        return np.empty((threads, -(-nbytes // 64) * 64), np.uint8)
+    kept: np.ndarray | None = getattr(_local, "memory", None)
+    if kept is None or kept.shape[1] < nbytes:
+        kept = _local.memory = np.empty((1, max(nbytes, 1 << 15)), np.uint8)
+    return kept

@@ -1,0 +1,135 @@
+"""From arrays of any shape and strides to what kernels take: (rows, classes) or (outer, classes, inner).
+
+What is made here are views of the caller's memory. Arrays whose batch axes do not merge into one (a slice of every
+sequence of a batch, say) are taken as several *slabs*; only where those would be many and small, or several class axes
+do not merge, is an array copied.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from .lanes.storage import LANES
+
+FEW_CLASSES = 32
+"""Rows of up to so many classes are taken sixteen abreast: along them most lanes would be idle."""
+
+_MANY_SLABS = 64
+_SMALL_SLAB = 1 << 14
+
+Work = Callable[[list[np.ndarray], int], None]
+
+
+def over_rows(
+    inputs: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+    axes: tuple[int, ...],
+    work: Work,
+    guarded: Sequence[np.ndarray] = (),
+    replaceable: int = 1,
+) -> None:
+    """Call ``work(views, first_row)`` until every row along ``axes`` is handled.
+
+    ``inputs`` and ``outputs`` have one shape, which is not empty; the views are of the inputs, then of the outputs. An
+    output may be one of the first ``replaceable`` inputs. One that overlaps an input, or what is in ``guarded``, in
+    another way is computed elsewhere and copied at the end.
+    """
+    results = [_apart(out, [*inputs, *guarded], replaceable) for out in outputs]
+    views = [_merge_axes(a, axes) for a in (*inputs, *results)]
+    axis = axes[0] if len(axes) == 1 else views[0].ndim - 1
+    looped = _looped_axes(views, axis)
+    count = math.prod(views[0].shape[i] for i in looped)
+    if count > _MANY_SLABS and views[0].size // count < _SMALL_SLAB:
+        views, looped = [np.ascontiguousarray(a) for a in views], []
+    for arrays, first_row in _slabs(views, axis, looped):
+        work(_arrange(arrays), first_row)
+    for out, result, view in zip(outputs, results, views[len(inputs) :], strict=True):
+        if not np.may_share_memory(view, result):
+            moved = _moved(result, axes)
+            moved[...] = view.reshape(moved.shape)
+        if result is not out:
+            out[...] = result
+
+
+def _apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int) -> np.ndarray:
+    """``out``, or other memory if it overlaps an input and is not just one of the first."""
+    for i, a in enumerate(inputs):
+        if np.may_share_memory(out, a) and not (i < replaceable and _same(out, a)):
+            return np.empty(out.shape, out.dtype)
+    return out
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays are the same elements in the same order."""
+    start = [array.__array_interface__["data"][0] for array in (a, b)]
+    return a is b or (start[0] == start[1] and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype)
+
+
+def _moved(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Several class axes at the end, in their order."""
+    if len(axes) == 1:
+        return array
+    return array.transpose([i for i in range(array.ndim) if i not in axes] + list(axes))
+
+
+def _merge_axes(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Several class axes as one, the last; a copy if they do not merge."""
+    if len(axes) == 1:
+        return array
+    return _moved(array, axes).reshape([n for i, n in enumerate(array.shape) if i not in axes] + [-1])
+
+
+# -- slabs -------------------------------------------------------------------------------------------------------------
+
+
+def _unmerged(views: Sequence[np.ndarray], start: int, stop: int) -> int:
+    """The first axis ``i`` such that the axes from ``i`` to ``stop`` are one in every array."""
+    real = [i for i in range(start, stop) if views[0].shape[i] > 1]
+    for outer, inner in zip(reversed(real[:-1]), reversed(real[1:]), strict=True):
+        if any(a.strides[outer] != a.strides[inner] * a.shape[inner] for a in views):
+            return inner
+    return start
+
+
+def _looped_axes(views: Sequence[np.ndarray], axis: int) -> list[int]:
+    """The batch axes that must be looped over so that those before and those behind the class axis are one each.
+
+    A slab's rows follow each other in the order of all rows; so when axes behind are looped over, all before are.
+    """
+    behind = _unmerged(views, axis + 1, views[0].ndim)
+    before = _unmerged(views, 0, axis) if behind == axis + 1 or axis + 1 == views[0].ndim else axis
+    return [*range(before), *range(axis + 1, behind)]
+
+
+def _slabs(views: Sequence[np.ndarray], axis: int, looped: Sequence[int]) -> Iterator[tuple[list[np.ndarray], int]]:
+    """Views as (outer, classes, inner), and the number of their first row."""
+    shape = views[0].shape
+    kept = [i for i in range(len(shape)) if i not in looped]
+    outer = math.prod(shape[i] for i in kept if i < axis)
+    inner = math.prod(shape[i] for i in kept if i > axis)
+    rows = outer * inner
+    for number, where in enumerate(np.ndindex(*[shape[i] for i in looped])):
+        index: list[int | slice] = [slice(None)] * len(shape)
+        for i, position in zip(looped, where, strict=True):
+            index[i] = position
+        parts = [a[tuple(index)] for a in views] if looped else views
+        yield [a.reshape(outer, shape[axis], inner, copy=False) for a in parts], number * rows
+
+
+def _arrange(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """(outer, classes, inner) as it is best read: (rows, classes), or rows abreast."""
+    outer, classes, inner = arrays[0].shape
+    if inner > 1 and all(a.strides[1] == a.itemsize for a in arrays if a.dtype != np.uint8):  # masks are bytes
+        last = [a.transpose(0, 2, 1) for a in arrays]
+        if _unmerged(last, 0, 2) == 0:
+            arrays = [a.reshape(outer * inner, classes, 1, copy=False) for a in last]
+            outer, inner = outer * inner, 1
+    if inner > 1:
+        return arrays
+    rows = [a[:, :, 0] for a in arrays]
+    if classes <= FEW_CLASSES and outer >= LANES:
+        return [a.T[None] for a in rows]
+    return rows

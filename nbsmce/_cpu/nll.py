@@ -1,0 +1,49 @@
+"""The kernel of the negative log-likelihood and its gradient, which look at one class of each row."""
+
+from __future__ import annotations
+
+from numba import float64, int64
+
+from .._compile import TEAM, array, kernel
+from .lanes import branch, peek, select, wide, zeros
+from .lanes.storage import computed_type
+from .parallel import parallel
+from .targets import add_rows, at_targets, optional_of_rows, put_at_targets, row_targets
+from .units import put_rows, unit_count, units, view
+
+
+@parallel
+def _each(lo, hi, slot, x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index):
+    for u in units(x, lo, hi):
+        rows = row_targets(target, weight, ignore_index, u)
+        share = rows.weight * optional_of_rows(sample, u, 1.0)
+
+        def losses(u=u, rows=rows, share=share):
+            x_t = wide(at_targets(view(x, u), u, rows.target))
+            value = select(rows.live & (rows.weight != 0.0), zeros(share) - share * x_t, zeros(share))
+            branch(loss.shape[0] > 0, lambda: put_rows(loss.p, u, value))
+            branch(weighted.shape[0] > 0, lambda: put_rows(weighted.p, u, value))
+
+        def gradient(u=u, rows=rows, share=share):
+            above = optional_of_rows(dloss, u, 1.0) * peek(upstream.p, 0)
+            put_at_targets(view(dx, u), u, rows, zeros(share) - share * above)
+
+        branch(dx.shape[0] > 0, gradient, losses)
+
+
+def _signature(t):
+    f = computed_type(t)
+    return (
+        array(t, 3), array(int64, 1), array(f, 1), array(f, 1), array(f, 1), array(f, 1), array(float64, 1),
+        array(t, 3), array(float64, 1), int64, array(float64, 2), *TEAM,
+    )  # fmt: skip
+
+
+@kernel(lambda ndim, t: _signature(t))
+def nll(x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index, sums, grain, launcher, threads):
+    """The losses, or the gradient at the targets if ``dx`` is given; returns the sum as ``cross_entropy`` does."""
+    _each(
+        unit_count(x), grain, launcher, threads, x, target, weight, sample, dloss, loss, weighted, dx, upstream,
+        ignore_index,
+    )  # fmt: skip
+    return add_rows(weighted, sums)

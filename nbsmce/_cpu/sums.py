@@ -1,0 +1,199 @@
+"""The sums over the classes of a row, in an order that depends on nothing but the number of classes.
+
+* A row is cut into chunks of 4096 classes (2048 in float64).
+* In a chunk, class ``j`` counts towards stripe ``j % 16``. A stripe is summed from the first class to the last, in
+  float64; the sixteen stripes as a tree of halves.
+* Exponentials are taken relative to the largest element of the chunk. Elements equal to it are counted, the others
+  summed: ``log(count + rest)`` becomes ``log1p(rest)`` where one element is largest, and keeps its digits when ``rest``
+  is tiny.
+* Chunks are merged from the first to the last.
+
+Along a row the lanes are the stripes. Abreast, a lane is a row and the stripes are sixteen vectors in memory. Guarded
+by ``tests/test_same_bits.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .lanes import (
+    LANES,
+    Variable,
+    at,
+    branch,
+    lane_max,
+    lane_sum,
+    lanes_below,
+    larger,
+    load,
+    load_logits,
+    select,
+    splat,
+    steps,
+    store,
+    stripes,
+    wide,
+    zeros,
+)
+from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, exp_difference, log1p
+
+STATE_VECTORS = 5  # of a State in memory
+CHUNK = {4: 4096, 8: 2048}  # classes of a chunk, by the bytes of a number
+
+
+class State(NamedTuple):
+    """What is known of a unit, or of one chunk of it: float64 vectors with a lane for each row (along: all alike).
+
+    ``peak`` is the largest element ``m``; ``count`` how many equal it; ``rest`` the sum of ``exp(x - m)`` over the
+    others, times ``2**EXP_BIAS``; ``mass`` the sum of the target mass ``q``; ``cross`` the sum of ``q * (m - x)``.
+    """
+
+    peak: Any
+    count: Any
+    rest: Any
+    mass: Any
+    cross: Any
+
+
+def chunk_classes(like):
+    """The classes of a chunk in the type that ``like`` is computed in."""
+    return CHUNK[4 if zeros(like).single else 8]
+
+
+class Stripes:
+    """Sixteen sums that class ``j`` goes to by ``j % 16``: one vector along a row, abreast a vector for each."""
+
+    def __init__(self, u):
+        self.p, self.abreast = stripes(), u.abreast
+        for s in range(LANES if u.abreast else 1):
+            store(at(self.p, s), zeros(self.p))
+
+    def add(self, v, x):
+        """Add the float64 lanes of vector ``v``."""
+        p = at(self.p, v % LANES) if self.abreast else self.p
+        store(p, load(p) + x)
+
+    def total(self):
+        """The sum over the stripes, for each row of the unit."""
+        if not self.abreast:
+            return splat(self.p, lane_sum(load(self.p)))
+        sums = [load(at(self.p, s)) for s in range(LANES)]
+        while len(sums) > 1:
+            half = len(sums) // 2
+            sums = [sums[s] + sums[s + half] for s in range(half)]
+        return sums[0]
+
+
+# -- one chunk ---------------------------------------------------------------------------------------------------------
+
+
+def largest(x, n, u):
+    """The largest of ``n`` classes in each row of a unit; NaN is passed over. Four chains hide the latency."""
+    vectors = n if u.abreast else n // LANES
+    chains = [Variable(splat(x, MINUS_INFINITY)) for _ in range(4)]
+    for v in steps(0, vectors - 3, 4):
+        for i, m in enumerate(chains):
+            m.value = larger(load(at(x, v + i)), m.value)
+    for v in steps(vectors // 4 * 4, vectors):
+        chains[0].value = larger(load(at(x, v)), chains[0].value)
+    if not u.abreast:
+        chains[1].value = larger(load_logits(at(x, vectors), n % LANES), chains[1].value)
+    a, b, c, d = (m.value for m in chains)
+    top = larger(larger(a, b), larger(c, d))
+    return top if u.abreast else splat(top, lane_max(top))
+
+
+def reference(peak):
+    """What logits are compared with: the largest, or 0 where all are minus infinity."""
+    return select(peak == MINUS_INFINITY, zeros(peak), peak)
+
+
+def exponentials(x, e, keep, n, m, u):
+    """``(count, rest)`` of a chunk.
+
+    With ``keep``, ``exp(x - m) * 2**EXP_BIAS`` is written to ``e``, which may be ``x``.
+    """
+    count, rest, top = Variable(zeros(x)), Stripes(u), reference(m)
+
+    def one(v, k):
+        value = load_logits(at(x, v), k)
+        y = exp_difference(value, top)
+        branch(keep, lambda: store(at(e, v), y, k))
+        same = (value == m) & lanes_below(k)
+        rest.add(v, wide(select(same, zeros(x), y)))
+        count.value = count.value + select(same, splat(x, 1.0), zeros(x))
+
+    vectors = n if u.abreast else n // LANES
+    for v in steps(0, vectors):
+        one(v, LANES)
+    if u.abreast:
+        return wide(count.value), rest.total()
+    one(vectors, n % LANES)
+    return splat(rest.p, lane_sum(count.value)), rest.total()
+
+
+def summary(m, count, rest):
+    """The state of a chunk without targets."""
+    nothing = zeros(rest)
+    return State(wide(m), count, rest, nothing, nothing)
+
+
+# -- chunks together ---------------------------------------------------------------------------------------------------
+
+
+def save(states, c, state):
+    """Keep what is known of chunk ``c``."""
+    for i, vector in enumerate(state):
+        store(at(states, c * STATE_VECTORS + i), vector)
+
+
+def saved(states, c):
+    """What was kept of chunk ``c``."""
+    return State(*[load(at(states, c * STATE_VECTORS + i)) for i in range(STATE_VECTORS)])
+
+
+def decay(peak, whole_peak):
+    """``exp(peak - whole_peak)``; 1 where they are equal, also if infinite."""
+    return select(peak == whole_peak, splat(peak, 1.0), exp_difference(peak, whole_peak) * UNBIAS)
+
+
+def _relative(state, peak):
+    """``state`` with its sums relative to a larger or equal ``peak``."""
+    same, nothing = state.peak == peak, zeros(peak)
+    factor = decay(state.peak, peak)
+    shift = select(state.mass == 0.0, nothing, state.mass * (reference(peak) - reference(state.peak)))
+    return State(
+        peak,
+        select(same, state.count, nothing),
+        factor * state.rest + select(same, nothing, factor * state.count * 2.0**EXP_BIAS),
+        state.mass,
+        state.cross + shift,
+    )
+
+
+def merge(a, b):
+    """The state of two parts together."""
+    peak = larger(b.peak, a.peak)
+    a, b = _relative(a, peak), _relative(b, peak)
+    return State(peak, a.count + b.count, a.rest + b.rest, a.mass + b.mass, a.cross + b.cross)
+
+
+def merged(states, u, like):
+    """The state of all chunks together."""
+    whole = [Variable(vector) for vector in saved(states, 0)]
+    per = chunk_classes(like)
+    for c in steps(1, (u.classes + (per - 1)) // per):
+        both = merge(State(*[w.value for w in whole]), saved(states, c))
+        for variable, vector in zip(whole, both, strict=True):
+            variable.value = vector
+    return State(*[w.value for w in whole])
+
+
+def log_sum(state):
+    """``log(sum(exp(x - peak)))``, with all its digits also when it is close to 0."""
+    return log1p(state.rest * UNBIAS + (state.count - 1.0))
+
+
+def exponential_sum(state):
+    """``sum(exp(x - peak))``; NaN where a softmax is: the largest element is infinite."""
+    return state.count + state.rest * UNBIAS + (state.peak - state.peak)

@@ -1,0 +1,203 @@
+"""Targets of a loss in the kernels: class indices or probabilities, their mass and its sums."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .. import _formula
+from .lanes import (
+    LANES,
+    Variable,
+    absolute,
+    advance,
+    at,
+    branch,
+    gather_at,
+    in_njit,
+    invert,
+    itemsize,
+    lane,
+    lane_index,
+    lane_min,
+    lane_sum,
+    lanes_below,
+    load,
+    load_logits,
+    peek,
+    select,
+    splat,
+    steps,
+    store,
+    wide,
+    zeros,
+)
+from .sums import Stripes, reference
+from .units import each_vector, of_rows
+from .vmath import INFINITY
+
+
+class Options(NamedTuple):
+    """The options of a call."""
+
+    smoothing: Any
+    z_loss: Any
+    scale: Any  # of the logits
+    softcap: Any  # 0 is none
+    upstream: Any  # what the gradient of every row is multiplied with
+    ignore_index: Any
+
+
+class Rows(NamedTuple):
+    """The class indices of a unit's rows, a lane for each; along a row all are alike."""
+
+    target: Any  # the class as int64, 0 where there is none
+    live: Any  # rows that are not ignored
+    weight: Any  # float64: the class weight of the target
+
+
+def optional_of_rows(a, u, default):
+    """The numbers of a unit's rows as float64, ``default`` where the array was not given."""
+    return wide(branch(a.shape[0] > 0, lambda: of_rows(a.p, u), lambda: splat(a.p, default)))
+
+
+def at_targets(a, u, target):
+    """The elements of a view at the target classes."""
+    if u.abreast:
+        return gather_at(a.p, target * a.step + lane_index() * a.lane, u.rows)
+    return splat(a.p, lane(gather_at(a.p, target * a.lane, 1), 0))
+
+
+def class_weights(weight, target):
+    """The weights of the target classes as float64."""
+    offsets = target * itemsize(weight.p)
+    return wide(branch(weight.shape[0] > 0, lambda: gather_at(weight.p, offsets), lambda: splat(weight.p, 1.0)))
+
+
+def row_targets(target, weight, ignore_index, u):
+    """The class indices of a unit. Where there are probabilities instead, no class is special."""
+
+    def indices():
+        t = of_rows(target.p, u)
+        live = t != ignore_index
+        t = select(live, t, 0)
+        return Rows(t, live, class_weights(weight, t))
+
+    def none():
+        first = splat(lane_index(), 0)
+        return Rows(first, first == 0, wide(zeros(weight.p)))
+
+    return branch(target.shape[0] > 0, indices, none)
+
+
+def put_at_targets(a, u, rows, x):
+    """Write one number at the target class of every row that is not ignored."""
+    class_stride, row_stride = (a.step, a.lane) if u.abreast else (a.lane, 0)
+    for i in steps(0, u.rows):
+        p = advance(a.p, lane(rows.target, i) * class_stride + i * row_stride)
+        branch(lane(rows.live, i), lambda p=p, i=i: store(p, splat(p, lane(x, i)), 1))
+
+
+class Mass(NamedTuple):
+    """The target mass of the classes other than a class index: that of probabilities and of label smoothing."""
+
+    y: Any  # staged probabilities of a chunk, read if ``given``
+    given: Any
+    weight: Any  # the array of class weights, of size 0 if there are none
+    smoothing: Any
+    classes: Any  # their number, as float64
+
+    def of(self, v0, v, k, u):
+        """The mass ``q`` of vector ``v`` of a chunk that starts with vector ``v0``."""
+
+        def weights():
+            p = self.weight.p
+            return splat(p, peek(p, v0 + v)) if u.abreast else load(at(p, v0 + v), k)
+
+        ones = splat(self.weight.p, 1.0)
+        w = branch(self.weight.shape[0] > 0, weights, lambda: ones)
+        y = branch(self.given, lambda: load(at(self.y, v), k), lambda: zeros(ones))
+        return select(lanes_below(k), _formula.target_mass(y, w, self.smoothing, self.classes), zeros(ones))
+
+
+def target_sums(mass, x, v0, n, m, u):
+    """``(sum(q), sum(q * (m - x)))`` of a chunk; a mass of 0 counts nothing, also on a logit of minus infinity."""
+    total, cross = Stripes(u), Stripes(u)
+    top = reference(m)
+
+    def one(v, k):
+        q = mass.of(v0, v, k, u)
+        total.add(v, wide(q))
+        cross.add(v, wide(select(q == 0.0, zeros(q), q * (top - load_logits(at(x, v), k)))))
+
+    each_vector(n, u, one)
+    return total.total(), cross.total()
+
+
+NO_CLASS = 1 << 62
+"""Greater than the index of any class."""
+
+
+def first_largest(x, v0, n, m, u):
+    """The first class of a chunk that equals ``m``, and the first that is NaN; ``NO_CLASS`` where there is none."""
+    found = [Variable(splat(lane_index(), NO_CLASS)) for _ in range(2)]
+
+    def one(v, k):
+        value = load_logits(at(x, v), k)
+        index = splat(lane_index(), v0 + v) if u.abreast else lane_index() + (v0 + v) * LANES
+        for variable, hit in zip(found, ((value == m) & lanes_below(k), value != value), strict=True):
+            index_there = select(hit, index, NO_CLASS)
+            variable.value = select(index_there < variable.value, index_there, variable.value)
+
+    each_vector(n, u, one)
+    return [f.value if u.abreast else splat(f.value, lane_min(f.value)) for f in found]
+
+
+# -- before and after the loss -----------------------------------------------------------------------------------------
+
+
+@in_njit
+def inspect(target, weight, sample, classes, ignore_index, denominator):
+    """The position of the first target that is no class, ``NO_CLASS`` if all are; writes what a mean is divided by."""
+    first = Variable(splat(lane_index(), NO_CLASS))
+    total = Variable(wide(zeros(weight.p)))
+    n = target.shape[0]
+
+    def one(v, k):
+        t = load(at(target.p, v), k)
+        live = (t != ignore_index) & lanes_below(k)
+        outside = live & ((t < 0) | (t >= classes))
+        position = lane_index() + v * LANES
+        first.value = select(outside & (first.value == NO_CLASS), position, first.value)
+        inside = live & invert(outside)
+        weights = class_weights(weight, select(inside, t, 0))
+        ones = splat(weight.p, 1.0)
+        samples = wide(branch(sample.shape[0] > 0, lambda: load(at(sample.p, v), k), lambda: ones))
+        total.value = total.value + select(inside, weights * samples, zeros(weights))
+
+    for v in steps(0, n // LANES):
+        one(v, LANES)
+    branch(n % LANES != 0, lambda: one(n // LANES, n % LANES))
+    store(denominator.p, splat(denominator.p, lane_sum(total.value)), 1)
+    return lane_min(first.value)
+
+
+@in_njit
+def add_rows(values, sums):
+    """The sum of float64 ``values`` and what ``sums`` (2, 16) has kept of earlier ones: stripes and their errors."""
+    high, low = Variable(load(sums.p)), Variable(load(at(sums.p, 1)))
+    n = values.shape[0]
+
+    def one(v, k):
+        x, before = load(at(values.p, v), k), high.value
+        after = before + x
+        part = after - before
+        error = (before - (after - part)) + (x - part)
+        high.value = after
+        low.value = low.value + select(absolute(after) < INFINITY, error, zeros(error))
+
+    for v in steps(0, n // LANES):
+        one(v, LANES)
+    branch(n % LANES != 0, lambda: one(n // LANES, n % LANES))
+    store(sums.p, high.value)
+    store(at(sums.p, 1), low.value)
+    return lane_sum(high.value) + lane_sum(low.value)

@@ -1,0 +1,60 @@
+"""From the arrays of a call to the backend that computes on them.
+
+A backend is a module with the functions that the public modules call; only this module names one. The decision is made
+by looking at types and attributes; no library is imported for it, and nothing is tried and fallen back from.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+_GPU_DEVICE_TYPES = {2, 10, 13}  # of DLPack: CUDA, ROCm, CUDA managed memory
+
+
+@functools.cache
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"nbsmce.{name}")
+
+
+def _family(value: Any) -> str:
+    """Where an argument lives: "cpu", "cuda", or the name of a device that has no backend."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        return str(value.device.type)
+    if hasattr(type(value), "__cuda_array_interface__"):
+        return "cuda" if hasattr(value, "__cuda_array_interface__") else "cpu"
+    if hasattr(type(value), "__dlpack_device__"):
+        return "cuda" if value.__dlpack_device__()[0] in _GPU_DEVICE_TYPES else "cpu"
+    return "cpu"
+
+
+def backend(arguments: dict[str, Any]) -> ModuleType:
+    """The backend for the arrays among a call's arguments; those that are None do not count."""
+    for value in arguments.values():
+        if value is not None and type(value) is not np.ndarray:
+            return _resolve(arguments)
+    return _module("_cpu")
+
+
+def _resolve(arguments: dict[str, Any]) -> ModuleType:
+    families = {name: _family(value) for name, value in arguments.items() if value is not None}
+    # A Python number or a list has no place of its own; it goes where the arrays are.
+    placed = {n: f for n, f in families.items() if not isinstance(arguments[n], (int, float, complex, list, tuple))}
+    found = set(placed.values()) or {"cpu"}
+    if len(found) > 1:
+        where = ", ".join(f"{name} ({type(arguments[name]).__name__}) on {family}" for name, family in placed.items())
+        raise TypeError(f"the arrays of one call must be on one device: {where}")
+    (family,) = found
+    if family == "cpu":
+        return _module("_cpu")
+    name = next(n for n, f in placed.items() if f == family)
+    raise TypeError(
+        f"{name} is on a device of type {family!r}; this version of nbsmce computes on the CPU only, "
+        f"and moves no array by itself"
+    )
