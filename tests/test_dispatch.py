@@ -1,0 +1,69 @@
+"""From the arrays of a call to the backend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import nbsmce
+from nbsmce import _dispatch
+
+
+class OnGpu:
+    """An array on a GPU, as far as one can see from outside."""
+
+    __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (0, False), "version": 3}  # noqa: RUF012
+
+    def __array__(self, dtype=None, copy=None):
+        raise AssertionError("must not be copied to main memory")
+
+
+class ByDlpack:
+    def __init__(self, device):
+        self.device = device
+
+    def __dlpack_device__(self):
+        return (self.device, 0)
+
+    def __dlpack__(self, **_):
+        raise AssertionError("must not be exported")
+
+    def __array__(self, dtype=None, copy=None):
+        return np.zeros(3)
+
+
+def test_numpy_arrays_and_numbers_go_to_the_cpu():
+    from nbsmce import _cpu
+
+    for value in (np.zeros(3), [1.0], (1.0,), 1.0, np.float32(1), None, np.ma.zeros(3), ByDlpack(1)):
+        assert _dispatch.backend({"x": value}) is _cpu
+
+
+def test_arrays_on_a_gpu_are_not_moved():
+    for value in (OnGpu(), ByDlpack(2)):
+        with pytest.raises(
+            TypeError, match="x is on a device of type 'cuda'; this version of nbsmce computes on the CPU"
+        ):
+            nbsmce.softmax(value)
+        with pytest.raises(TypeError, match=r"target is on a device of type 'cuda'"):
+            nbsmce.cross_entropy([[1.0, 2.0, 3.0]], value)
+
+
+def test_two_devices_in_one_call():
+    message = r"the arrays of one call must be on one device: x \(ndarray\) on cpu, out \(OnGpu\) on cuda"
+    with pytest.raises(TypeError, match=message):
+        nbsmce.softmax(np.zeros(3, np.float32), out=OnGpu())
+    with pytest.raises(TypeError, match=r"logits \(OnGpu\) on cuda, target \(ndarray\) on cpu"):
+        nbsmce.cross_entropy(OnGpu(), np.zeros(3, int))
+
+
+def test_no_library_is_imported_to_decide():
+    code = (
+        "import sys, numpy as np, nbsmce; nbsmce.softmax(np.zeros(3)); "
+        "print({'torch', 'cupy', 'jax', 'dask', 'scipy.special', 'numba.cuda.cudadrv'} & set(sys.modules))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed == "set()\n"

@@ -1,0 +1,160 @@
+"""The functions on vectors, against mpmath."""
+
+from __future__ import annotations
+
+import mpmath
+import numba
+import numpy as np
+import pytest
+
+from nbsmce._compile import JIT
+from nbsmce._cpu import vmath
+from nbsmce._cpu.lanes import LANES, at, in_njit, load, steps, store
+
+TYPES = (np.float32, np.float64)
+
+
+def _apply(function, *arrays):
+    """A function of vectors on arrays."""
+    n = len(arrays[0])
+    padded = [np.concatenate([a, np.zeros(-n % LANES, a.dtype)]) for a in arrays]
+    out = np.empty_like(padded[0])
+    if len(arrays) == 1:
+
+        def run(x, out):
+            for v in steps(0, x.shape[0] // LANES):
+                store(at(out.p, v), function(load(at(x.p, v))))
+
+        run = in_njit(run)
+        entry = numba.njit(lambda x, out: run(x, out))
+    else:
+
+        def run2(x, m, out):
+            for v in steps(0, x.shape[0] // LANES):
+                store(at(out.p, v), function(load(at(x.p, v)), load(at(m.p, v))))
+
+        run2 = in_njit(run2)
+        entry = numba.njit(lambda x, m, out: run2(x, m, out))
+    entry(*padded, out)
+    return out[:n]
+
+
+def worst(actual, exact):
+    """The largest error in ulp, of exact results from mpmath."""
+    with mpmath.workdps(40):
+        return max(
+            float(abs(mpmath.mpf(float(a)) - e) / mpmath.mpf(float(np.spacing(np.abs(a)))))
+            for a, e in zip(actual, exact, strict=True)
+        )
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("scale", [0.1, 1.0, 20.0, 80.0])
+def test_exp_difference(dtype, scale):
+    rng = np.random.default_rng(0)
+    m = (rng.standard_normal(3000) * scale).astype(dtype)
+    x = np.minimum((m - np.abs(rng.standard_normal(3000)) * min(scale, 25)).astype(dtype), m)
+    actual = _apply(vmath.exp_difference, x, m)
+    with mpmath.workdps(40):
+        exact = [mpmath.exp(mpmath.mpf(float(a)) - mpmath.mpf(float(b))) * 2**60 for a, b in zip(x, m, strict=True)]
+    assert 0.5 < worst(actual, exact) <= 1.1
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_exp_difference_at_its_ends(dtype):
+    lowest = -128.0 if dtype == np.float32 else -749.0
+    x = np.array([0, lowest, np.nextafter(dtype(lowest), dtype(-np.inf)), -np.inf, np.nan, -3e38, -1e-30], dtype)
+    actual = _apply(vmath.exp_difference, x, np.zeros_like(x))
+    assert actual[0] == 2.0**60
+    assert actual[1] == pytest.approx(float(mpmath.exp(lowest) * 2**60), rel=1e-5)
+    assert actual[2] == 0
+    assert actual[3] == 0
+    assert np.isnan(actual[4])
+    assert actual[5] == 0
+    assert actual[6] == 2.0**60
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_exp_any(dtype):
+    largest = float(np.log(np.finfo(dtype).max))
+    x = np.concatenate([np.linspace(-80, largest - 1e-3, 500), [largest + 1, 1e4, np.inf, -np.inf, np.nan]]).astype(
+        dtype
+    )
+    actual = _apply(vmath.exp_any, x, np.zeros_like(x))
+    with mpmath.workdps(40):
+        exact = [mpmath.exp(mpmath.mpf(float(a))) for a in x[:500]]
+    assert worst(actual[:500], exact) <= 3
+    np.testing.assert_array_equal(actual[500:], [np.inf, np.inf, np.inf, 0, np.nan])
+
+
+def test_log1p():
+    rng = np.random.default_rng(1)
+    a = np.concatenate([10.0 ** rng.uniform(-300, 18, 2000), rng.uniform(-0.99, 3, 2000), [0.0, 1.0, 2.0**52, 2.0**62]])
+    actual = _apply(vmath.log1p, a)
+    with mpmath.workdps(330):
+        exact = [mpmath.log1p(mpmath.mpf(v)) for v in a]
+    assert worst(actual[a != 0], [e for e, v in zip(exact, a, strict=True) if v]) <= 1.1
+    assert actual[a == 0].tolist() == [0.0]
+    np.testing.assert_array_equal(_apply(vmath.log1p, np.array([np.inf, np.nan])), [np.inf, np.nan])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_tanh(dtype):
+    rng = np.random.default_rng(2)
+    u = np.concatenate([rng.uniform(-1, 1, 2000), rng.uniform(-12, 12, 2000), 10.0 ** rng.uniform(-30, 0, 500)])
+    u = u.astype(dtype)
+    with mpmath.workdps(40):
+        exact = [mpmath.tanh(mpmath.mpf(float(v))) for v in u]
+    assert worst(_apply(vmath.tanh, u), exact) <= 1.5
+    ends = _apply(vmath.tanh, np.array([0, np.inf, -np.inf, np.nan, 1e30], dtype))
+    np.testing.assert_array_equal(ends, [0, 1, -1, np.nan, 1])
+
+
+def test_the_coefficients_are_minimax():
+    """The polynomials alone, in exact arithmetic, are within the error that the comment states."""
+    with mpmath.workdps(40):
+        for coefficients, unit, bound in (
+            (vmath._EXP_SINGLE, mpmath.mpf(2) ** -24, 0.0615),
+            (vmath._EXP_DOUBLE, mpmath.mpf(2) ** -53, 0.1),
+        ):
+            points = [mpmath.log(2) / 2 * i / 500 for i in range(-500, 501)]
+            errors = [
+                abs((1 + r + r * r * mpmath.polyval([*map(mpmath.mpf, coefficients[::-1])], r)) / mpmath.exp(r) - 1)
+                for r in points
+            ]
+            assert max(errors) / unit < bound
+
+
+@pytest.mark.skipif(not JIT, reason="there is nothing to compare with when the JIT is off")
+def test_generated_code_and_python_agree_to_the_bit():
+    """The same functions, recorded and run step by step."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]\n"
+        "import hashlib, numpy as np, nbsmce\n"
+        "from cases import random_logits\n"
+        "digest = hashlib.sha256()\n"
+        "for shape in ((3, 20), (17, 4)):\n"
+        "    x = random_logits(shape, 'float32', 6)\n"
+        "    t = np.arange(shape[0]) % shape[1]\n"
+        "    digest.update(nbsmce.softmax(x).tobytes())\n"
+        "    digest.update(nbsmce.log_softmax(x).tobytes())\n"
+        "    digest.update(nbsmce.logsumexp(x).tobytes())\n"
+        "    digest.update(nbsmce.cross_entropy_with_grad(x, t, label_smoothing=0.1)[1].tobytes())\n"
+        "print(digest.hexdigest())\n"
+    )
+    import os
+
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", code, *sys.path],
+            env={**os.environ, "NUMBA_DISABLE_JIT": off},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for off in ("0", "1")
+    }
+    assert len(digests) == 1
