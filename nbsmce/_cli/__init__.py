@@ -1,0 +1,42 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from .. import __version__
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m nbsmce", description="Softmax, cross entropy and their gradients as Numba kernels."
+    )
+    parser.add_argument("--version", action="version", version=f"nbsmce {__version__}")
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="")
+
+    info = commands.add_parser("info", help="versions, processor, threads and CUDA: what a bug report needs")
+    info.add_argument("--json", action="store_true", help="for a program to read")
+
+    demo = commands.add_parser("demo", help="train a softmax classifier on handwritten digits and draw what it learned")
+    demo.add_argument("--epochs", type=int, default=60, help="how often to go through the digits (default: 60)")
+    demo.add_argument("--seed", type=int, default=0, help="of the order and the held-out digits (default: 0)")
+    demo.add_argument("--output", default="nbsmce-demo.png", metavar="FILE", help="the picture (default: %(default)s)")
+    demo.add_argument("--json", action="store_true", help="the result for a program to read, without progress")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0 if it did what it says."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "info":
+        from .info import show
+
+        return show(options.json)
+    if options.command == "demo":
+        from .demo import run
+
+        return run(options.epochs, options.seed, options.output, options.json)
+    parser.print_help()
+    return 0

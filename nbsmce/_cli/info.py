@@ -1,0 +1,99 @@
+"""``info``: what a bug report needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+from .. import __version__, _threads
+
+_WIDTHS = (("avx512f", 512), ("avx2", 256), ("avx", 256), ("sse2", 128), ("neon", 128))
+
+
+def collect() -> dict[str, Any]:
+    """Everything that ``info`` shows."""
+    return {
+        "nbsmce": __version__,
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "platform": platform.platform(),
+        "packages": {
+            name: _version(name) for name in ("numpy", "numba", "llvmlite", "numba-cuda", "torch", "ml_dtypes")
+        },
+        "processor": _processor(),
+        "threads": _thread_count(),
+        "compiled code": _compiled_code(),
+        "cuda": _cuda(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> dict[str, Any]:
+    from llvmlite import binding
+
+    features = binding.get_host_cpu_features()
+    # The feature map of 64-bit Arm does not list what every such processor has.
+    known = [width for name, width in _WIDTHS if features.get(name)] or [128]
+    return {
+        "name": binding.get_host_cpu_name(),
+        "vector bits": known[0],
+        "converts float16": bool(features.get("f16c")) or platform.machine().lower() in ("arm64", "aarch64"),
+    }
+
+
+def _thread_count() -> dict[str, Any]:
+    if os.environ.get("NBSMCE_NUM_THREADS"):
+        reason = "NBSMCE_NUM_THREADS"
+    else:
+        reason = f"processors that this process may run on, of {os.cpu_count()}"
+    return {"count": _threads.get_num_threads(), "because": reason}
+
+
+def _compiled_code() -> str:
+    import numba
+
+    if numba.config.DISABLE_JIT:
+        return "none: NUMBA_DISABLE_JIT is set, and everything runs slowly in Python"
+    return "made in each process, with the first call for a dtype; nothing is stored"
+
+
+def _cuda() -> dict[str, Any]:
+    """Whether Numba finds a GPU. This version has no kernels for it."""
+    state: dict[str, Any] = {"found": False, "used": False}
+    try:
+        from numba import cuda
+
+        if cuda.is_available():
+            names = [device.name for device in cuda.gpus]
+            state |= {"found": True, "devices": [n.decode() if isinstance(n, bytes) else str(n) for n in names]}
+        else:
+            state["reason"] = str(cuda.cuda_error() or "no CUDA driver was found").strip().partition(".")[0]
+    except Exception as error:  # a broken driver shall not keep anyone from reporting it
+        state["reason"] = f"{type(error).__name__}: {error}"
+    return state
+
+
+def show(as_json: bool) -> int:
+    """Print it."""
+    found = collect()
+    if as_json:
+        json.dump(found, sys.stdout, indent=2)
+        print()
+        return 0
+    for name, value in found.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            for key, inner in value.items():
+                print(f"    {key}: {'not installed' if inner is None else inner}")
+        else:
+            print(f"{name}: {value}")
+    return 0
