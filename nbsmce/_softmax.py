@@ -23,7 +23,7 @@ def softmax(x: Any, axis: Any = -1, *, where: Any = None, out: Any = None) -> An
 
     Returns
     -------
-    array
+    array or scalar
         Of the shape, dtype and kind of `x`. In float32 within 2 ulp of the exact result, for logits of any size.
         Results smaller than the smallest normal number are 0.
 
@@ -79,7 +79,7 @@ def log_softmax(x: Any, axis: Any = -1, *, where: Any = None, out: Any = None) -
 
     Returns
     -------
-    array
+    array or scalar
         Of the shape, dtype and kind of `x`; in float32 within 2 ulp of the exact result, also close to 0.
 
     Raises
@@ -255,6 +255,9 @@ def log_softmax_backward(dy: Any, y: Any, axis: Any = -1, *, out: Any = None) ->
     Notes
     -----
     .. math:: dx_i = dy_i - e^{y_i} \sum_j dy_j
+
+    Elements that a mask has hidden have the log-softmax -inf, and so get what `dy` holds there: 0 in a gradient of
+    anything that does not look at them.
 
     Examples
     --------

@@ -103,8 +103,9 @@ def test_nothing(dtype):
 
 
 def test_a_number_counts_as_one_class():
-    assert nbsmce.softmax(3.0).tolist() == 1.0
-    assert nbsmce.softmax(np.float32(3)).shape == ()
+    assert isinstance(nbsmce.softmax(3.0), np.float64)
+    assert nbsmce.softmax(3.0) == 1
+    assert isinstance(nbsmce.softmax(np.zeros((), np.float16)), np.float16)
     assert nbsmce.log_softmax(3.0, 0).tolist() == 0.0
     assert nbsmce.logsumexp(3.0) == 3.0
     assert nbsmce.softmax_backward(2.0, 1.0).tolist() == 0.0

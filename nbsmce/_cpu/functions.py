@@ -123,8 +123,8 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
     elif not return_sign:
         lse[sign < 0] = np.nan
     memory[...] = lse
-    value = host.row_numbers(memory, kind) if out is None else out
-    return (value, host.row_numbers(sign, kind)) if return_sign else value
+    value = host.result(memory, out, kind)
+    return (value, host.result(sign, None, kind)) if return_sign else value
 
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:

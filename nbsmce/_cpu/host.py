@@ -174,11 +174,11 @@ def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np
 
 
 def result(data: np.ndarray, out: Any, kind: Kind) -> Any:
-    """A result as the caller's kind of array: ``out`` itself if there is one."""
+    """A result as the caller's kind of array: ``out`` itself if there is one. NumPy's without dimensions are scalars."""
     if out is not None:
         return out
     if not kind.torch:
-        return data.view(kind.dtype)
+        return data.view(kind.dtype)[()]
     torch = sys.modules["torch"]
     if kind.name == "bfloat16":
         return torch.from_numpy(data.view(np.int16)).view(torch.bfloat16)
@@ -191,11 +191,6 @@ def scalar(value: float, kind: Kind) -> Any:
         torch = sys.modules["torch"]
         return torch.tensor(value, dtype=getattr(torch, kind.name))
     return kind.dtype.type(value)
-
-
-def row_numbers(data: np.ndarray, kind: Kind) -> Any:
-    """Numbers of rows, as an array or as a scalar where there is just one row without dimensions."""
-    return scalar(data.item(), kind) if data.ndim == 0 and not kind.torch else result(data, None, kind)
 
 
 # -- scratch memory ----------------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ def _mean(total: float, divisor: float) -> float:
 def _reduced(loss: np.ndarray, total: RowSum, divisor: float, spec: LossSpec, rows: tuple[int, ...], kind: Kind) -> Any:
     """The loss as the caller wants it."""
     if spec.reduction == "none":
-        return host.row_numbers(loss.reshape(rows), kind)
+        return host.result(loss.reshape(rows), None, kind)
     value = total.result()
     return host.scalar(_mean(value, divisor) if spec.reduction == "mean" else value, kind)
 
@@ -262,7 +262,7 @@ class AuxMemory:
         )
         return Aux(
             *(
-                host.row_numbers(values.reshape(targets.shape), what)
+                host.result(values.reshape(targets.shape), None, what)
                 for values, what in (
                     (self.lse, of_rows), (self.z_loss, of_rows), (self.predicted, indices), (correct, truth),
                 )
