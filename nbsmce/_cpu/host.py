@@ -174,11 +174,12 @@ def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np
 
 
 def result(data: np.ndarray, out: Any, kind: Kind) -> Any:
-    """A result as the caller's kind of array: ``out`` itself if there is one. NumPy's without dimensions are scalars."""
+    """A result as the caller's kind of array, ``out`` itself if there is one; a scalar where NumPy has scalars."""
     if out is not None:
         return out
     if not kind.torch:
-        return data.view(kind.dtype)[()]
+        array = data if data.dtype == kind.dtype else data.view(kind.dtype)
+        return array if array.ndim else array[()]
     torch = sys.modules["torch"]
     if kind.name == "bfloat16":
         return torch.from_numpy(data.view(np.int16)).view(torch.bfloat16)
