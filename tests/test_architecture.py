@@ -28,7 +28,7 @@ ALLOWED = {
     "_softmax": {"_dispatch"},
     "_losses": {"_dispatch", "_spec"},
     "_nll": {"_dispatch", "_spec"},
-    "_cli": {"_cli", ""},
+    "_cli": {"_cli", "_threads", ""},
     "__main__": {"_cli"},
     "": {"_softmax", "_losses", "_nll", "_spec", "_threads"},
 }

@@ -60,7 +60,8 @@ def minimax(degree):
     points = [HALF * mpmath.cos(mpmath.pi * (2 * i + 1) / (2 * n)) for i in range(n)]
     for _ in range(30):
         coefficients, level = solve(points)
-        errors = [weight(r) * (q(r) - mpmath.polyval(coefficients[::-1], r)) for r in GRID]
+        values = [mpmath.fsum(c * r**k for k, c in enumerate(coefficients)) for r in GRID]
+        errors = [weight(r) * (q(r) - v) for r, v in zip(GRID, values, strict=True)]
         largest = max(abs(e) for e in errors)
         if largest < level * mpmath.mpf("1.0001"):
             break
