@@ -94,6 +94,6 @@ def test_the_demo_for_people(tmp_path, capsys):
 
 
 def test_the_demo_says_what_it_needs(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["demo"]) == 2
-    assert "the demo needs sklearn: python -m pip install 'nbsmce[demo]'" in capsys.readouterr().err
+    assert "the demo needs matplotlib: python -m pip install 'nbsmce[demo]'" in capsys.readouterr().err
