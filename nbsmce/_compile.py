@@ -29,7 +29,13 @@ def array(dtype: types.Type, ndim: int) -> types.Array:
 
 
 TEAM = (types.intp, types.intp, types.intp)
-"""The last arguments of every kernel: the units that a thread takes at a time, the launcher, the number of threads."""
+"""The last arguments of a kernel: the units that a thread takes at a time, the launcher, the number of threads."""
+
+MEMORY = (array(types.uint8, 2), *TEAM)
+"""The same with scratch memory before, a row for each thread."""
+
+STATES = array(types.float64, 2)
+"""Room for the states of all chunks of all rows, before the scratch memory."""
 
 
 class Kernel(dict):

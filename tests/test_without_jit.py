@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import reference
 from cases import DTYPES, dtype_of, eps_of, random_logits
+from test_layouts import everything, same
 
 import nbsmce
 
@@ -104,6 +105,48 @@ def test_losses_of_slices():
     expected = nbsmce.cross_entropy(np.ascontiguousarray(x[:, 1:]), t)
     assert nbsmce.cross_entropy(x[:, 1:], t) == expected
     close(expected, reference.cross_entropy(x[:, 1:], t)[0], "float64", 10)
+
+
+class TwoThreads:
+    """In place of the threads: two, that are this one."""
+
+    def __call__(self, work):
+        return self
+
+    def __enter__(self):
+        return 0, 2
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_in_parts(dtype, monkeypatch):
+    from nbsmce._compile import Kernel
+    from nbsmce._cpu import launch
+
+    x = random_logits((1, 4100), dtype)
+    y, t = nbsmce.softmax(random_logits(x.shape, dtype, seed=1)), np.array([4098])
+    where = np.random.default_rng(0).random(x.shape) < 0.7
+
+    def results():
+        lse = nbsmce.logsumexp(x)
+        return everything(x, y, t, 1) | {
+            "with a mask": nbsmce.softmax(x, where=where),
+            "in place": nbsmce.softmax(here := x.copy(), out=here),
+            "from lse": nbsmce.cross_entropy_backward(1.0, x, t, lse=lse),
+            "ignored": nbsmce.cross_entropy_with_grad(x, [-100], reduction="sum")[1],
+        }
+
+    whole = results()
+    monkeypatch.setattr(launch, "team", TwoThreads())
+    used = set()
+    monkeypatch.setattr(
+        Kernel, "__getitem__", lambda self, key: used.add(self.function.__name__) or dict.__getitem__(self, key), False
+    )
+    same(results(), whole)
+    names = ("softmax", "logsumexp", "softmax_backward", "logsumexp_backward", "cross_entropy")
+    assert {f"split_{name}" for name in names} <= used
 
 
 def test_vectors_of_two_types_do_not_mix():

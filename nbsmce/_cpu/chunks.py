@@ -10,13 +10,11 @@ from .lanes import (
     at,
     branch,
     computed,
-    float64_at,
     invert,
     itemsize,
     load,
     select,
     smaller,
-    steps,
     store,
 )
 from .sums import CHUNK, STATE_VECTORS, chunk_classes
@@ -30,26 +28,20 @@ def chunk_count(u, like):
     return (u.classes + (per - 1)) // per
 
 
-def chunks(u, like):
-    """The chunks: ``(c, v0, n)``, their number, first vector and classes."""
+def chunk_bounds(u, c, like):
+    """The first vector of chunk ``c``, and its number of classes."""
     per = chunk_classes(like)
-    for c in steps(0, chunk_count(u, like)):
-        yield c, c * (per if u.abreast else per // LANES), smaller(per, u.classes - c * per)
+    return c * (per if u.abreast else per // LANES), smaller(per, u.classes - c * per)
 
 
 # -- scratch memory ----------------------------------------------------------------------------------------------------
 
 
-def slot_states(scratch, slot):
-    """The scratch memory of a thread; it begins with the states of a unit's chunks."""
-    return float64_at(advance(scratch.p, slot * scratch.strides[0]))
-
-
-def rooms(states, u, like, count):
-    """``count`` places behind the states for a chunk each. They have whole vectors; :func:`workspace` is their size."""
+def rooms(place, u, like, count):
+    """``count`` rooms for a chunk each, from ``place`` on. They have whole vectors; :func:`workspace` is their size."""
     numbers = smaller(chunk_classes(like), u.classes)
     numbers = numbers * LANES if u.abreast else (numbers + (LANES - 1)) // LANES * LANES
-    first = computed(at(states, chunk_count(u, like) * STATE_VECTORS), like)
+    first = computed(place, like)
     return [advance(first, numbers * (i * itemsize(first))) for i in range(count)]
 
 
@@ -83,10 +75,11 @@ class Logits(NamedTuple):
     direct: Any = False  # need no copy
 
 
-def masked_logits(x, mask, u):
+def masked_logits(x, mask, u, copied=False):
     """The logits of softmax and logsumexp."""
     none = mask.shape[0] == 0
-    return Logits(view(x, u), view(mask, u), invert(none), direct=none & plain(x, u))
+    direct = False if copied else none & plain(x, u)
+    return Logits(view(x, u), view(mask, u), invert(none), direct=direct)
 
 
 def chunk_logits(logits, v0, n, u, room):

@@ -1,31 +1,29 @@
 """The kernel of the cross entropy, its gradient, or both in one pass over the logits.
 
-For a unit (a row, or rows abreast) the first pass over its chunks takes the largest logit, the sum of exponentials
-and, where every class has target mass, the sums of the mass. Then the losses follow, and the second pass writes the
-gradient from the exponentials, which the first has kept if there was room. Every class gets ``factor * p - q`` with
-the mass ``q`` of a class that is not the target; the target of a class index, where the difference may cancel, is
-written last.
+The first pass over the chunks of a unit takes the largest logit, the sum of exponentials and, where every class has
+target mass, the sums of the mass. Then the losses follow, and the second pass writes the gradient from the
+exponentials, which the first has kept if there was room. Every class gets ``factor * p - q`` with the mass ``q`` of a
+class that is not the target; the target of a class index, where the difference may cancel, is written last.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import float64, int64, intp, uint8
+from numba import float64, int64
 
 from .. import _formula
-from .._compile import TEAM, array, kernel
-from .chunks import Logits, chunk_count, chunk_logits, chunks, rooms, slot_states, stage
+from .._compile import MEMORY, STATES, array, kernel
+from .chunks import Logits, chunk_count, chunk_logits, rooms, stage
 from .gradients import exponential
 from .lanes import (
-    Variable,
     absolute,
     any_lane,
     at,
     branch,
     float64_of,
+    in_njit,
     invert,
-    lane_index,
     lanes_below,
     load,
     narrow,
@@ -33,39 +31,27 @@ from .lanes import (
     select,
     splat,
     store,
+    to_integer,
     wide,
     zeros,
 )
 from .lanes.storage import computed_type
-from .parallel import parallel
+from .passes import Work, two_passes
 from .softmax import quotient, scaled, smallest_kept
-from .sums import State, decay, exponential_sum, exponentials, largest, log_sum, merged, save, saved
+from .sums import NO_CLASS, State, decay, exponential_sum, exponentials, largest, log_sum
 from .targets import (
-    NO_CLASS,
     Mass,
-    Options,
     add_rows,
-    at_targets,
     first_largest,
     inspect,
     optional_of_rows,
     put_at_targets,
     row_targets,
+    target_logits,
     target_sums,
 )
-from .units import each_vector, inside, of_rows, plain, put, put_rows, unit_count, units, view
-from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, exp_difference, tanh
-
-
-class Wanted(NamedTuple):
-    """Where results go; arrays of size 0 are not wanted."""
-
-    loss: Any
-    weighted: Any  # float64, for the sum over the rows
-    lse: Any
-    z_loss: Any
-    predicted: Any
-    gradient: Any
+from .units import each_vector, inside, of_rows, plain, put, put_rows, view
+from .vmath import EXP_BIAS, UNBIAS, exp_difference
 
 
 class Given(NamedTuple):
@@ -79,167 +65,202 @@ class Given(NamedTuple):
     lse: Any
 
 
-def _given(a):
+class Wanted(NamedTuple):
+    """Where results go; arrays of size 0 are not wanted."""
+
+    loss: Any
+    weighted: Any  # float64, for the sum over the rows
+    lse: Any
+    z_loss: Any
+    predicted: Any
+    gradient: Any
+
+
+class Options(NamedTuple):
+    """The options of a call."""
+
+    smoothing: Any
+    z_loss: Any
+    scale: Any  # of the logits
+    softcap: Any  # 0 is none
+    upstream: Any  # what the gradient of every row is multiplied with
+    ignore_index: Any
+
+
+_WEIGHTED, _DX, _SUMS = 8, 12, 15  # the places of these among the arguments
+
+
+def _there(a):
     return a.shape[0] > 0
 
 
-def _unit(x, given, wanted, options, u, states):
+class _CrossEntropy(Work):
     """One unit."""
-    like = x.p
-    room, room_e, room_y = rooms(states, u, like, 3)
-    plain_logits = plain(x, u) & (options.scale == 1.0) & (options.softcap == 0.0)
-    logits = Logits(view(x, u), scale=options.scale, softcap=options.softcap, direct=plain_logits)
-    rows = row_targets(given.target, given.weight, options.ignore_index, u)
-    target_logit = wide(branch(_given(given.target), lambda: _target_logits(logits, u, rows), lambda: zeros(like)))
-    live = any_lane(rows.live & lanes_below(u.rows))
-    branch(
-        live | _given(wanted.lse),
-        lambda: _work(logits, rows, target_logit, given, wanted, options, u, states, (room, room_e, room_y), like),
-        lambda: _ignore(wanted, u, like),
-    )
 
+    fields = State._fields
 
-def _target_logits(logits, u, rows):
-    """The effective logits of the target classes."""
-    x = at_targets(logits.x, u, rows.target) * logits.scale
-    return branch(logits.softcap != 0.0, lambda: tanh(x / logits.softcap) * logits.softcap, lambda: x)
-
-
-def _ignore(wanted, u, like):
-    """The results of a unit whose rows are all ignored."""
-    nothing = zeros(like)
-    branch(_given(wanted.loss), lambda: put_rows(wanted.loss.p, u, wide(nothing)))
-    branch(_given(wanted.weighted), lambda: put_rows(wanted.weighted.p, u, wide(nothing)))
-    out = view(wanted.gradient, u)
-    branch(_given(wanted.gradient), lambda: each_vector(u.classes, u, lambda v, k: put(out, v, nothing, k)))
-
-
-def _work(logits, rows, target_logit, given, wanted, options, u, states, places, like):
-    room, room_e, room_y = places
-    out = view(wanted.gradient, u)
-    spread = _given(given.probabilities) | (options.smoothing != 0.0)
-    from_lse = _given(given.lse) & invert(spread)
-    capped = options.softcap != 0.0
-    into_out = _given(wanted.gradient) & plain(wanted.gradient, u) & invert(capped)
-    keep = _given(wanted.gradient) & ((chunk_count(u, like) == 1) | into_out)
-    mass = Mass(room_y, _given(given.probabilities), given.weight, options.smoothing, float64_of(u.classes))
-    y = view(given.probabilities, u)
-
-    def kept(v0):
-        return branch(into_out, lambda: inside(out, v0), lambda: room_e)
-
-    def stage_y(v0, n):
-        branch(mass.given, lambda: stage(y, v0, n, u, room_y))
-
-    def first_pass():
-        nearest = [Variable(x) for x in (splat(lane_index(), NO_CLASS), splat(lane_index(), NO_CLASS))]
-        top = Variable(splat(like, MINUS_INFINITY))
-        for c, v0, n in chunks(u, like):
-            x = chunk_logits(logits, v0, n, u, room)
-            m = largest(x, n, u)
-
-            def sums(x=x, v0=v0, n=n, m=m):
-                stage_y(v0, n)
-                return target_sums(mass, x, v0, n, m, u)
-
-            def search(x=x, v0=v0, n=n, m=m):
-                best, not_a_number = first_largest(x, v0, n, m, u)
-                better = (m > top.value) | (nearest[0].value == NO_CLASS)
-                nearest[0].value = select(better, best, nearest[0].value)
-                top.value = select(m > top.value, m, top.value)
-                earlier = not_a_number < nearest[1].value
-                nearest[1].value = select(earlier, not_a_number, nearest[1].value)
-
-            nothing = wide(zeros(like))
-            total, cross = branch(spread, sums, lambda nothing=nothing: (nothing, nothing))
-            branch(_given(wanted.predicted), search)
-            count, rest = exponentials(x, kept(v0), keep, n, m, u)
-            save(states, c, State(wide(m), count, rest, total, cross))
-        predicted = select(nearest[1].value < NO_CLASS, nearest[1].value, nearest[0].value)
-        predicted = select(rows.live, predicted, -1)
-        branch(_given(wanted.predicted), lambda: put_rows(wanted.predicted.p, u, predicted))
-        return merged(states, u, like)
-
-    def known():
-        lse, nothing = wide(of_rows(given.lse.p, u)), wide(zeros(like))
-        return State(lse, splat(lse, 1.0), nothing, nothing, nothing)
-
-    whole = branch(from_lse, known, first_pass)
-
-    # The losses. A largest logit that is infinite makes them NaN.
-    infinite = whole.peak - whole.peak
-    hot = rows.weight * (1.0 - options.smoothing)  # what the target has more than it would have as another class
-    total = whole.mass + hot
-    cross = whole.cross + select(hot == 0.0, zeros(hot), hot * (whole.peak - target_logit))
-    log_total = log_sum(whole)
-    lse = whole.peak + log_total
-    penalty = branch(options.z_loss != 0.0, lambda: _formula.z_penalty(options.z_loss, lse), lambda: zeros(lse))
-    penalty = select(rows.live, penalty, zeros(penalty))
-    loss = _formula.row_loss(total, cross, log_total, penalty) + infinite
-    sample = optional_of_rows(given.sample, u, 1.0)
-    loss = select(rows.live, loss * sample, zeros(loss))
-    for array_, result in (
-        (wanted.loss, loss), (wanted.weighted, loss), (wanted.lse, lse), (wanted.z_loss, penalty),
+    def __init__(
+        self, u, place, x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx,
+        numbers, ignore_index, sums,
     ):  # fmt: skip
-        branch(_given(array_), lambda array_=array_, result=result: put_rows(array_.p, u, result))
+        self.u, self.like = u, x.p
+        self.given = Given(y, target, weight, sample, dloss, given_lse)
+        self.results = Wanted(loss, weighted, lse, z_loss, predicted, dx)
+        smoothing, z, scale, softcap, upstream = (peek(numbers.p, i) for i in range(5))
+        self.options = Options(smoothing, z, scale, softcap, upstream, ignore_index)
+        self.room, self.room_e, room_y = rooms(place, u, x.p, 3)
+        self.y, self.out = view(y, u), view(dx, u)
+        self.capped = softcap != 0.0
+        direct = plain(x, u) & (scale == 1.0) & invert(self.capped)
+        self.logits = Logits(view(x, u), scale=scale, softcap=softcap, direct=direct)
+        self.targets = row_targets(target, weight, ignore_index, u)
+        self.mass = Mass(room_y, _there(y), weight, smoothing, float64_of(u.classes))
+        self.spread = _there(y) | (smoothing != 0.0)  # every class has mass
+        self.wanted = _there(dx)
+        self.into_out = self.wanted & plain(dx, u) & invert(self.capped)
+        self.keep = self.wanted & ((chunk_count(u, x.p) == 1) | self.into_out)
+        # A given log-sum-exp saves the first pass, unless that has more to do.
+        self.from_lse = _there(given_lse) & invert(self.spread)
+        self.idle = invert(any_lane(self.targets.live & lanes_below(u.rows)) | _there(lse))
 
-    # The gradient.
-    def gradient():
-        upstream = optional_of_rows(given.dloss, u, 1.0) * sample * (options.upstream * options.scale)
-        factor = _formula.gradient_factor(total, options.z_loss, lse) + infinite
-        share = narrow(upstream, like)
-        for c, v0, n in chunks(u, like):
-            e = kept(v0)
-            peak = branch(from_lse, lambda: whole.peak, lambda c=c: saved(states, c).peak)
+    @staticmethod
+    def wants(*arrays):
+        return _there(arrays[_DX])
 
-            def powers(e=e, v0=v0, n=n):
-                x, top = chunk_logits(logits, v0, n, u, room), narrow(whole.peak, like)
-                each_vector(n, u, lambda v, k: store(at(e, v), exponential(load(at(x, v), k), top) * 2.0**EXP_BIAS, k))
+    @staticmethod
+    def result(*arrays):
+        return add_rows(arrays[_WEIGHTED], arrays[_SUMS])
 
-            def again(e=e, v0=v0, n=n, peak=peak):
-                exponentials(chunk_logits(logits, v0, n, u, room), e, True, n, narrow(peak, like), u)
+    def kept(self, v0):
+        """Where the exponentials of a chunk are kept."""
+        return branch(self.into_out, lambda: inside(self.out, v0), lambda: self.room_e)
 
-            branch(from_lse, powers, lambda again=again: branch(keep, lambda: None, again))
-            branch(spread, lambda v0=v0, n=n: stage_y(v0, n))
-            share_of_p = upstream * factor * decay(peak, whole.peak)
-            high, low = quotient(share_of_p, exponential_sum(whole), like)
-            bound = smallest_kept(absolute(high), like)
+    def stage_probabilities(self, v0, n):
+        branch(self.mass.given, lambda: stage(self.y, v0, n, self.u, self.mass.y))
 
-            def write(v, k, e=e, v0=v0, high=high, low=low, bound=bound):
-                g = scaled(load(at(e, v), k), high, low, bound)
-                g = branch(spread, lambda: g - share * mass.of(v0, v, k, u), lambda: g)
-                g = branch(capped, lambda: g * _formula.cap_slope(load(at(room, v), k), options.softcap), lambda: g)
-                put(out, v0 + v, select(rows.live, g, zeros(g)), k)
+    # -- the first pass ------------------------------------------------------------------------------------------------
 
-            each_vector(n, u, write)
+    def first(self, v0, n):
+        nothing = wide(zeros(self.like))
 
-        p = exp_difference(target_logit, whole.peak) * UNBIAS / exponential_sum(whole)
-        others = ((whole.count - 1.0) + whole.rest * UNBIAS) / exponential_sum(whole)
-        gap = select(target_logit == whole.peak, others, 1.0 - p)
-        q = _formula.target_mass(1.0, rows.weight, options.smoothing, mass.classes)
-        g = upstream * _formula.target_gradient(total, q, gap, options.z_loss, lse)
-        slope = branch(
-            capped,
-            lambda: _formula.cap_slope(target_logit, options.softcap),
-            lambda: splat(g, 1.0),
-        )
-        branch(_given(given.target), lambda: put_at_targets(out, u, rows, g * slope))
+        def known():
+            lse = wide(of_rows(self.given.lse.p, self.u))
+            one = select(v0 == 0, splat(lse, 1.0), nothing)  # exp(lse - peak), in the first of the chunks
+            return State(lse, one, nothing, nothing, nothing, self.target_logits(v0, n), nothing, nothing)
 
-    branch(_given(wanted.gradient), gradient)
+        return branch(self.from_lse, known, lambda: self.summed(v0, n, nothing))
+
+    def target_logits(self, v0, n):
+        def given():
+            return target_logits(self.logits, self.targets, v0, n, self.u)
+
+        return branch(_there(self.given.target), given, lambda: wide(zeros(self.like)))
+
+    def summed(self, v0, n, nothing):
+        target = self.target_logits(v0, n)
+        x = chunk_logits(self.logits, v0, n, self.u, self.room)
+        m = largest(x, n, self.u)
+
+        def sums():
+            self.stage_probabilities(v0, n)
+            return target_sums(self.mass, x, v0, n, m, self.u)
+
+        mass, cross = branch(self.spread, sums, lambda: (nothing, nothing))
+        search = _there(self.results.predicted)
+        best, nan = branch(search, lambda: first_largest(x, v0, n, m, self.u), lambda: (nothing, nothing))
+        count, rest = exponentials(x, self.kept(v0), self.keep, n, m, self.u)
+        return State(wide(m), count, rest, mass, cross, target, best, nan)
+
+    # -- the losses ----------------------------------------------------------------------------------------------------
+
+    def sum_of_mass(self, whole):
+        """``(sum(q), what the target has more than it would have as another class)``."""
+        hot = self.targets.weight * (1.0 - self.options.smoothing)
+        return whole.mass + hot, hot
+
+    def rows(self, whole):
+        mass, hot = self.sum_of_mass(whole)
+        cross = whole.cross + select(hot == 0.0, zeros(hot), hot * (whole.peak - whole.target))
+        log_total = log_sum(whole)
+        lse = whole.peak + log_total
+        z_loss, live = self.options.z_loss, self.targets.live
+        penalty = branch(z_loss != 0.0, lambda: _formula.z_penalty(z_loss, lse), lambda: zeros(lse))
+        penalty = select(live, penalty, zeros(penalty))
+        infinite = whole.peak - whole.peak  # NaN where the largest logit is infinite, else 0
+        loss = _formula.row_loss(mass, cross, log_total, penalty) + infinite
+        loss = loss * optional_of_rows(self.given.sample, self.u, 1.0)
+        predicted = select(whole.nan < NO_CLASS, whole.nan, whole.best)
+        self.put_losses(select(live, loss, zeros(loss)))
+        self.put_rows(self.results.lse, lse)
+        self.put_rows(self.results.z_loss, penalty)
+        self.put_rows(self.results.predicted, to_integer(select(live, predicted, -1.0)))
+
+    def put_losses(self, loss):
+        self.put_rows(self.results.loss, loss)
+        self.put_rows(self.results.weighted, loss)
+
+    def put_rows(self, a, x):
+        branch(_there(a), lambda: put_rows(a.p, self.u, x))
+
+    def rest(self):
+        """All rows are ignored."""
+        nothing = zeros(self.like)
+        self.put_losses(wide(nothing))
+        zero = lambda: each_vector(self.u.classes, self.u, lambda v, k: put(self.out, v, nothing, k))  # noqa: E731
+        branch(self.wanted, zero)
+
+    # -- the gradient --------------------------------------------------------------------------------------------------
+
+    def upstream(self):
+        """What the gradients of the rows are multiplied with."""
+        above = optional_of_rows(self.given.dloss, self.u, 1.0) * optional_of_rows(self.given.sample, self.u, 1.0)
+        return above * (self.options.upstream * self.options.scale)
+
+    def second(self, v0, n, peak, whole):
+        u, like, e = self.u, self.like, self.kept(v0)
+
+        def powers():
+            x, top = chunk_logits(self.logits, v0, n, u, self.room), narrow(whole.peak, like)
+            each_vector(n, u, lambda v, k: store(at(e, v), exponential(load(at(x, v), k), top) * 2.0**EXP_BIAS, k))
+
+        def again():
+            exponentials(chunk_logits(self.logits, v0, n, u, self.room), e, True, n, narrow(peak, like), u)
+
+        branch(self.from_lse, powers, lambda: branch(self.keep, lambda: None, again))
+        branch(self.spread, lambda: self.stage_probabilities(v0, n))
+        mass, _ = self.sum_of_mass(whole)
+        infinite = whole.peak - whole.peak
+        lse = whole.peak + log_sum(whole)
+        upstream = self.upstream()
+        factor = upstream * (_formula.gradient_factor(mass, self.options.z_loss, lse) + infinite)
+        high, low = quotient(factor * decay(peak, whole.peak), exponential_sum(whole), like)
+        bound, share = smallest_kept(absolute(high), like), narrow(upstream, like)
+        softcap = self.options.softcap
+
+        def write(v, k):
+            g = scaled(load(at(e, v), k), high, low, bound)
+            g = branch(self.spread, lambda: g - share * self.mass.of(v0, v, k, u), lambda: g)
+            g = branch(self.capped, lambda: g * _formula.cap_slope(load(at(self.room, v), k), softcap), lambda: g)
+            put(self.out, v0 + v, select(self.targets.live, g, zeros(g)), k)
+
+        each_vector(n, u, write)
+
+    def last(self, whole):
+        branch(_there(self.given.target), lambda: self.put_target_gradient(whole))
+
+    def put_target_gradient(self, whole):
+        options, total = self.options, exponential_sum(whole)
+        p = exp_difference(whole.target, whole.peak) * UNBIAS / total
+        others = ((whole.count - 1.0) + whole.rest * UNBIAS) / total
+        gap = select(whole.target == whole.peak, others, 1.0 - p)
+        mass, _ = self.sum_of_mass(whole)
+        q = _formula.target_mass(1.0, self.targets.weight, options.smoothing, self.mass.classes)
+        g = _formula.target_gradient(mass, q, gap, options.z_loss, whole.peak + log_sum(whole)) * self.upstream()
+        slope = lambda: g * _formula.cap_slope(whole.target, options.softcap)  # noqa: E731
+        put_at_targets(self.out, self.u, self.targets, branch(self.capped, slope, lambda: g))
 
 
-@parallel
-def _each(
-    lo, hi, slot, x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
-    ignore_index, scratch,
-):  # fmt: skip
-    given = Given(y, target, weight, sample, dloss, given_lse)
-    wanted = Wanted(loss, weighted, lse, z_loss, predicted, dx)
-    smoothing, z, scale, softcap, upstream = (peek(numbers.p, i) for i in range(5))
-    options = Options(smoothing, z, scale, softcap, upstream, ignore_index)
-    states = slot_states(scratch, slot)
-    for u in units(x, lo, hi):
-        _unit(x, given, wanted, options, u, states)
+_whole, _split = two_passes(_CrossEntropy)
 
 
 def _signature(ndim, t, y):
@@ -247,29 +268,43 @@ def _signature(ndim, t, y):
     rows, counts, sums = array(f, 1), array(int64, 1), array(float64, 1)
     given = array(t, ndim), array(y, ndim), counts, rows, rows, rows, rows
     wanted = rows, sums, rows, rows, counts, array(t, ndim)
-    return *given, *wanted, sums, int64, array(float64, 2), array(uint8, 2), *TEAM
+    return *given, *wanted, sums, int64, array(float64, 2)
 
 
-@kernel(_signature)
+@kernel(lambda ndim, t, y: (*_signature(ndim, t, y), *MEMORY))
 def cross_entropy(
     x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers, ignore_index,
     sums, scratch, grain, launcher, threads,
 ):  # fmt: skip
-    """The losses and gradients of :class:`Wanted`; returns the sum of the losses in ``weighted`` and ``sums``."""
-    _each(
-        unit_count(x), grain, launcher, threads, x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse,
-        z_loss, predicted, dx, numbers, ignore_index, scratch,
+    """The results of :class:`Wanted`; returns the sum of the losses: those in ``weighted``, and what ``sums`` holds."""
+    return _whole(
+        x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
+        ignore_index, sums, scratch, grain, launcher, threads,
     )  # fmt: skip
-    return add_rows(weighted, sums)
 
 
-@kernel(lambda f: (array(int64, 1), array(f, 1), array(f, 1), intp, int64, array(float64, 1)))
+@kernel(lambda ndim, t, y: (*_signature(ndim, t, y), STATES, *MEMORY))
+def split_cross_entropy(
+    x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers, ignore_index,
+    sums, states, scratch, grain, launcher, threads,
+):  # fmt: skip
+    """The same for few long rows."""
+    return _split(
+        x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
+        ignore_index, sums, states, scratch, grain, launcher, threads,
+    )  # fmt: skip
+
+
+_inspect, _add_rows = in_njit(inspect), in_njit(add_rows)
+
+
+@kernel(lambda f: (array(int64, 1), array(f, 1), array(f, 1), int64, int64, array(float64, 1)))
 def inspect_targets(target, weight, sample, classes, ignore_index, denominator):
     """See :func:`nbsmce._cpu.targets.inspect`."""
-    return inspect(target, weight, sample, classes, ignore_index, denominator)
+    return _inspect(target, weight, sample, classes, ignore_index, denominator)
 
 
 @kernel(lambda: (array(float64, 1), array(float64, 2)))
 def total_of_rows(values, sums):
     """See :func:`nbsmce._cpu.targets.add_rows`."""
-    return add_rows(values, sums)
+    return _add_rows(values, sums)

@@ -46,7 +46,9 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
     def work(_: int, data: np.ndarray, hidden: np.ndarray | None, results: np.ndarray) -> None:
         hidden = no_mask(data) if hidden is None else hidden
-        launch(softmax_kernels.softmax, operand, data, data, hidden, results, log, rooms=1)
+        launch(
+            softmax_kernels.softmax, softmax_kernels.split_softmax, operand, data, data, hidden, results, log, rooms=1
+        )
 
     if memory.size:
         _each_row([operand.data, mask], [memory], axes, work)
@@ -63,7 +65,8 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     memory = host.result_memory(out, "out", shape, above.kind)
 
     def work(_: int, data: np.ndarray, result: np.ndarray, gradient: np.ndarray) -> None:
-        launch(gradients.softmax_backward, above, data, data, result, gradient, log)
+        kernels = gradients.softmax_backward, gradients.split_softmax_backward
+        launch(*kernels, above, data, data, result, gradient, log, rooms=0)
 
     if memory.size:
         _each_row([above.data, below.data], [memory], axes, work, replaceable=2)
@@ -109,10 +112,12 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
         rows = slice(first, first + data.size // data.shape[1])
         part = lse.reshape(-1)[rows]
         if b is None:
-            launch(logsumexp_kernels.logsumexp, operand, data, data, hidden, part, rooms=1)
+            kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.split_logsumexp
+            launch(*kernels, operand, data, data, hidden, part, rooms=1)
         else:
             signs = sign.reshape(-1)[rows]
-            launch(logsumexp_kernels.weighted_logsumexp, operand, data, data, b, hidden, part, signs, rooms=2)
+            kernel = logsumexp_kernels.weighted_logsumexp
+            launch(kernel, None, operand, data, data, b, hidden, part, signs, rooms=2)
 
     if operand.data.size:
         _each_row([operand.data, factors, mask], [], axes, work)
@@ -138,7 +143,8 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
 
     def work(first: int, data: np.ndarray, gradient: np.ndarray) -> None:
         rows = slice(first, first + data.size // data.shape[1])
-        launch(gradients.logsumexp_backward, operand, data, data, above[rows], total[rows], gradient)
+        kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
+        launch(*kernels, operand, data, data, above[rows], total[rows], gradient, rooms=0)
 
     if memory.size:
         _each_row([operand.data], [memory], axes, work)

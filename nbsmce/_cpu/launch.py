@@ -12,6 +12,7 @@ from .chunks import workspace
 from .host import Operand
 from .lanes.storage import LANES
 from .parallel import team
+from .sums import CHUNK, STATE_VECTORS
 
 _GRAIN = 1 << 14
 _NO_MASK = {2: np.empty((0, 0), np.uint8), 3: np.empty((0, 0, 0), np.uint8)}
@@ -23,17 +24,26 @@ def no_mask(data: np.ndarray) -> np.ndarray:
 
 
 def launch(
-    kernel: Kernel, operand: Operand, data: np.ndarray, *arguments: Any, rooms: int = 0, more: tuple[Any, ...] = ()
-) -> Any:
-    """Call ``kernel`` with ``arguments``, scratch memory of so many rooms and as many threads as ``data`` is worth.
+    kernel: Kernel, split: Kernel | None, operand: Operand, data: np.ndarray, *arguments: Any,
+    rooms: int | None, more: tuple[Any, ...] = (),
+) -> Any:  # fmt: skip
+    """Call a kernel with ``arguments``, and as many threads as ``data`` is worth.
 
-    ``more`` are storage types that the kernel is compiled for beside that of ``operand``.
+    ``split`` is the kernel for rows that are fewer than threads. ``rooms`` is how many chunks a thread needs scratch
+    memory for; None if it takes none at all. ``more`` are storage types that the kernel is compiled for beside that of
+    ``operand``.
     """
     ndim, classes = data.ndim, data.shape[1]
-    units = max(1, _GRAIN // (classes if ndim == 2 else classes * min(LANES, data.shape[2])))
+    itemsize = operand.kind.computed.dtype.itemsize
+    key = (ndim, operand.storage, *more)
     with team(data.size) as (launcher, threads):
-        memory: tuple[Any, ...] = ()
-        if rooms:
-            nbytes = workspace(classes, operand.kind.computed.dtype.itemsize, ndim == 3, rooms)
-            memory = (host.scratch(threads, nbytes),)
-        return kernel[ndim, operand.storage, *more](*arguments, *memory, units, launcher, threads)
+        if rooms is None:
+            memory: tuple[Any, ...] = ()
+        else:
+            memory = (host.scratch(threads, workspace(classes, itemsize, ndim == 3, rooms)),)
+        if split is not None and ndim == 2 and data.shape[0] < threads and classes > CHUNK[itemsize]:
+            chunks = -(-classes // CHUNK[itemsize])
+            states = np.empty((data.shape[0], (chunks + 1) * STATE_VECTORS * LANES))
+            return split[key](*arguments, states, *memory, 1, launcher, threads)
+        units = max(1, _GRAIN // (classes if ndim == 2 else classes * min(LANES, data.shape[2])))
+        return kernel[key](*arguments, *memory, units, launcher, threads)

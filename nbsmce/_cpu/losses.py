@@ -17,7 +17,7 @@ from .host import Kind, Operand
 from .lanes.storage import LANES
 from .launch import launch
 from .layout import over_rows
-from .targets import NO_CLASS
+from .sums import NO_CLASS
 
 _PANEL = 1 << 16
 _NONE = np.empty(0, np.float64)
@@ -211,7 +211,7 @@ def cross_entropy(
             at = slice(first, stop)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels.cross_entropy, operand, x[part],
+                kernels.cross_entropy, kernels.split_cross_entropy, operand, x[part],
                 x[part], probabilities[part], targets.indices[at], weights, sample[at], above[at], given_lse[at],
                 loss[at], weighted, aux.lse[at], aux.z_loss[at], aux.predicted[at], dx[part], options,
                 spec.ignore_index, sums, rooms=3, more=(host.storage(probabilities),),
@@ -312,9 +312,9 @@ def nll_loss(
             at = slice(first, stop)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels_nll.nll, operand, x[part],
+                kernels_nll.nll, None, operand, x[part],
                 x[part], indices[at], weights, sample[at], above[at], loss[at], weighted, dx[part], scale,
-                spec.ignore_index, sums,
+                spec.ignore_index, sums, rooms=None,
             )  # fmt: skip
 
     if memory is not None:

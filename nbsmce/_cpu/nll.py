@@ -5,14 +5,13 @@ from __future__ import annotations
 from numba import float64, int64
 
 from .._compile import TEAM, array, kernel
-from .lanes import branch, peek, select, wide, zeros
+from .lanes import branch, in_njit, peek, select, wide, zeros
 from .lanes.storage import computed_type
-from .parallel import parallel
+from .parallel import in_parallel
 from .targets import add_rows, at_targets, optional_of_rows, put_at_targets, row_targets
 from .units import put_rows, unit_count, units, view
 
 
-@parallel
 def _each(lo, hi, slot, x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index):
     for u in units(x, lo, hi):
         rows = row_targets(target, weight, ignore_index, u)
@@ -31,19 +30,27 @@ def _each(lo, hi, slot, x, target, weight, sample, dloss, loss, weighted, dx, up
         branch(dx.shape[0] > 0, gradient, losses)
 
 
-def _signature(t):
-    f = computed_type(t)
-    return (
-        array(t, 3), array(int64, 1), array(f, 1), array(f, 1), array(f, 1), array(f, 1), array(float64, 1),
-        array(t, 3), array(float64, 1), int64, array(float64, 2), *TEAM,
-    )  # fmt: skip
-
-
-@kernel(lambda ndim, t: _signature(t))
-def nll(x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index, sums, grain, launcher, threads):
-    """The losses, or the gradient at the targets if ``dx`` is given; returns the sum as ``cross_entropy`` does."""
-    _each(
-        unit_count(x), grain, launcher, threads, x, target, weight, sample, dloss, loss, weighted, dx, upstream,
+@in_njit
+def _nll(
+    x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index, sums, grain, launcher, threads
+):  # fmt: skip
+    in_parallel(
+        _each, unit_count(x), grain, launcher, threads, x, target, weight, sample, dloss, loss, weighted, dx, upstream,
         ignore_index,
     )  # fmt: skip
     return add_rows(weighted, sums)
+
+
+def _signature(ndim, t):
+    f = computed_type(t)
+    rows, sums = array(f, 1), array(float64, 1)
+    given = array(t, ndim), array(int64, 1), rows, rows, rows
+    return *given, rows, sums, array(t, ndim), sums, int64, array(float64, 2), *TEAM
+
+
+@kernel(_signature)
+def nll(x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index, sums, grain, launcher, threads):
+    """The losses, or the gradient at the targets if ``dx`` is given; returns the sum as ``cross_entropy`` does."""
+    return _nll(
+        x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index, sums, grain, launcher, threads
+    )  # fmt: skip

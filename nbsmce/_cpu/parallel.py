@@ -1,10 +1,9 @@
 """Running over ``[0, n)`` in this thread or in several.
 
-``@parallel`` makes of ``function(lo, hi, slot, *arguments)``, recorded code, a function ``(n, grain, launcher, threads,
-*arguments)`` for ``@njit`` code. With ``launcher`` 0 that is one call with ``lo = 0`` and ``hi = n``. Else ``launcher``
-is the address of a C function that runs a callback from several threads, for ranges of ``grain``: the seam behind which
-the way of threading can change without a kernel noticing. ``slot`` numbers the threads of one call, for their scratch
-memory.
+``in_parallel`` of recorded code calls ``function(lo, hi, slot, *arguments)`` for ranges that cover ``[0, n)``. With
+``launcher`` 0 that is one direct call. Else ``launcher`` is the address of a C function that runs a callback from
+several threads: the seam behind which the way of threading can change without a kernel noticing. ``slot`` numbers the
+threads of one call, for their scratch memory.
 
 The launcher here is one ``prange`` of Numba over threads that take ranges from a shared counter, so a thread that the
 system delays does not hold up the others. It is compiled once for all kernels, which are themselves serial code.
@@ -13,7 +12,6 @@ system delays does not hold up the others. It is compiled once for all kernels, 
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -23,72 +21,59 @@ import numba
 from llvmlite import ir
 from numba import prange, types
 from numba.core import cgutils
-from numba.extending import intrinsic, lower_builtin, type_callable
+from numba.extending import intrinsic
 
 from .._compile import JIT
 from .._threads import get_num_threads
-from .lanes.python import recorded
 
 _I64, _BYTES = ir.IntType(64), ir.IntType(8).as_pointer()
 _CALLBACK = ir.FunctionType(ir.VoidType(), [_BYTES, _I64, _I64, _I64])
 _LAUNCHER = ir.FunctionType(ir.VoidType(), [_I64] * 6)
 
 
-def parallel(function: Callable[..., None]) -> Callable[..., None]:
-    """Make ``function(lo, hi, slot, *arguments)`` one that ``@njit`` code calls for all of ``[0, n)``."""
-
-    def launch(n: int, grain: int, launcher: int, threads: int, *arguments: Any) -> None:
-        recorded(function)(0, n, 0, *arguments)
-
+def in_parallel(
+    function: Callable[..., None], n: Any, grain: Any, launcher: Any, threads: Any, *arguments: Any
+) -> None:
+    """Call ``function(lo, hi, slot, *arguments)`` for ranges of ``grain`` that cover ``[0, n)``, or for all at once."""
     if JIT:
-        _register(launch, function)
-    return functools.wraps(function)(launch)
+        _emit(function, n, grain, launcher, threads, arguments)
+    else:
+        function(0, n, 0, *arguments)
 
 
-def _register(launch: Callable[..., None], function: Callable[..., None]) -> None:
-    from .lanes.llvm import emitting
-    from .lanes.llvm_control import run
+def _emit(
+    function: Callable[..., None], n: Any, grain: Any, launcher: Any, threads: Any, arguments: tuple[Any, ...]
+) -> None:
+    from .lanes.llvm import Value, emitting, here, integer
+    from .lanes.llvm_control import parts, rebuilt
 
-    names = ["n", "grain", "launcher", "threads", *list(inspect.signature(function).parameters)[3:]]
+    builder = here()
+    bundle = cgutils.pack_struct(builder, [part for argument in arguments for part in parts(argument)])
+    kept = cgutils.alloca_once_value(builder, bundle)
+    numbers = [integer(number).value for number in (n, grain, threads)]
 
-    @type_callable(launch)
-    def _typed(context: Any) -> Callable[..., types.Type]:
-        def typer(*argtypes: types.Type) -> types.Type:
-            return types.none
+    name = builder.module.get_unique_name(function.__name__)
+    callback = ir.Function(builder.module, _CALLBACK, name)
+    callback.linkage = "internal"
+    body = ir.IRBuilder(callback.append_basic_block())
+    inside = body.load(body.bitcast(callback.args[0], kept.type))
+    given = (body.extract_value(inside, i) for i in range(len(bundle.type.elements)))
+    with emitting(body):
+        range_and_slot = [Value(types.int64, value) for value in callback.args[1:]]
+        function(*range_and_slot, *[rebuilt(argument, given) for argument in arguments])
+    body.ret_void()
 
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        typer.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in names])  # type: ignore
-        return typer
-
-    @lower_builtin(launch, types.VarArg(types.Any))
-    def _lowered(context: Any, builder: ir.IRBuilder, signature: Any, values: Any) -> Any:
-        n, grain, launcher, threads = (
-            context.cast(builder, v, t, types.intp) for v, t in zip(values[:4], signature.args[:4], strict=True)
-        )
-        bundle = cgutils.pack_struct(builder, values[4:])
-        kept = cgutils.alloca_once_value(builder, bundle)
-
-        name = builder.module.get_unique_name(function.__name__)
-        callback = ir.Function(builder.module, _CALLBACK, name)
-        callback.linkage = "internal"
-        body = ir.IRBuilder(callback.append_basic_block())
-        given = body.load(body.bitcast(callback.args[0], kept.type))
-        arguments = [body.extract_value(given, i) for i in range(len(values) - 4)]
-        with emitting(body):
-            integers = [types.intp] * 3
-            run(function, context, [*integers, *signature.args[4:]], [*callback.args[1:], *arguments])
-        body.ret_void()
-
-        with builder.if_else(builder.icmp_unsigned("==", launcher, _I64(0))) as (serial, threaded):
-            with serial:
-                builder.call(callback, [builder.bitcast(kept, _BYTES), _I64(0), n, _I64(0)])
-            with threaded:
-                counter = cgutils.alloca_once_value(builder, _I64(0))
-                builder.store(_I64(0), counter)
-                addresses = [builder.ptrtoint(p, _I64) for p in (callback, kept, counter)]
-                start = builder.inttoptr(launcher, _LAUNCHER.as_pointer())
-                builder.call(start, [*addresses, n, grain, threads])
-        return context.get_dummy_value()
+    builder.store(bundle, kept)  # where the code is, not only where the function begins
+    address = integer(launcher).value
+    with builder.if_else(builder.icmp_unsigned("==", address, _I64(0))) as (serial, threaded):
+        with serial:
+            builder.call(callback, [builder.bitcast(kept, _BYTES), _I64(0), numbers[0], _I64(0)])
+        with threaded:
+            counter = cgutils.alloca_once(builder, _I64)
+            builder.store(_I64(0), counter)
+            addresses = [builder.ptrtoint(p, _I64) for p in (callback, kept, counter)]
+            start = builder.inttoptr(address, _LAUNCHER.as_pointer())
+            builder.call(start, [*addresses, *numbers])
 
 
 @intrinsic

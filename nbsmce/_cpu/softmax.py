@@ -1,21 +1,15 @@
-"""The kernel of softmax and log_softmax.
-
-A unit (a row, or rows abreast) is gone over twice, chunk by chunk: first for the largest element and the sum of
-exponentials, then for the results. In between the exponentials stay where the results will be, or in the scratch memory
-of the thread when the results have another type or layout; a row of several chunks that can have neither computes them
-again.
-"""
+"""The kernel of softmax and log_softmax."""
 
 from __future__ import annotations
 
 from numba import intp, uint8
 
-from .._compile import TEAM, array, kernel
-from .chunks import chunk_count, chunk_logits, chunks, masked_logits, rooms, slot_states
+from .._compile import MEMORY, STATES, array, kernel
+from .chunks import chunk_count, chunk_logits, masked_logits, rooms
 from .lanes import at, branch, fma, load, narrow, select, wide, zeros
-from .parallel import parallel
-from .sums import decay, exponential_sum, exponentials, largest, log_sum, merged, save, saved, summary
-from .units import each_vector, inside, plain, put, shown, unit_count, units, view
+from .passes import Work, two_passes
+from .sums import State, decay, exponential_sum, exponentials, largest, log_sum
+from .units import each_vector, inside, plain, put, shown, view
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS
 
 
@@ -56,56 +50,72 @@ def log_scaled(x, m, high, low):
     return d - (high - (error - low))
 
 
-def _softmax(logits, out, into_out, u, log, states, like):
-    """One unit. With ``into_out``, ``out`` is plain."""
-    (room,) = rooms(states, u, like, 1)
-    keep = (log == 0) & ((chunk_count(u, like) == 1) | into_out)
+class _Softmax(Work):
+    """One unit. The exponentials stay where the results will be, or in scratch memory if those have another type or
+    layout; the chunks of a longer row that can have neither compute them again.
+    """
 
-    def kept(v0):
-        return branch(into_out, lambda: inside(out, v0), lambda: room)
+    def __init__(self, u, place, x, mask, out, log):
+        self.u, self.like, self.log = u, x.p, log
+        self.logits, self.out = masked_logits(x, mask, u), view(out, u)
+        (self.room,) = rooms(place, u, x.p, 1)
+        self.into_out = plain(out, u)
+        self.keep = (log == 0) & ((chunk_count(u, x.p) == 1) | self.into_out)
 
-    def write(v, value, k, hidden):
-        value = branch(logits.masked, lambda: select(shown(logits.mask, v, k), value, hidden), lambda: value)
-        put(out, v, value, k)
+    def kept(self, v0):
+        return branch(self.into_out, lambda: inside(self.out, v0), lambda: self.room)
 
-    for c, v0, n in chunks(u, like):
-        x = chunk_logits(logits, v0, n, u, room)
-        m = largest(x, n, u)
-        save(states, c, summary(m, *exponentials(x, kept(v0), keep, n, m, u)))
-    whole = merged(states, u, like)
-    for c, v0, n in chunks(u, like):
+    def first(self, v0, n):
+        x = chunk_logits(self.logits, v0, n, self.u, self.room)
+        m = largest(x, n, self.u)
+        count, rest = exponentials(x, self.kept(v0), self.keep, n, m, self.u)
+        return State(wide(m), count, rest)
 
-        def softmax(c=c, v0=v0, n=n):
-            e, peak = kept(v0), saved(states, c).peak
+    def second(self, v0, n, peak, whole):
+        branch(self.log == 0, lambda: self.softmax(v0, n, peak, whole), lambda: self.log_softmax(v0, n, whole))
 
-            def again():
-                exponentials(chunk_logits(logits, v0, n, u, room), e, True, n, narrow(peak, like), u)
+    def softmax(self, v0, n, peak, whole):
+        e = self.kept(v0)
 
-            branch(keep, lambda: None, again)
-            high, low = quotient(decay(peak, whole.peak), exponential_sum(whole), like)
-            bound = smallest_kept(high, like)
-            each_vector(n, u, lambda v, k: write(v0 + v, scaled(load(at(e, v), k), high, low, bound), k, 0.0))
+        def again():
+            x = chunk_logits(self.logits, v0, n, self.u, self.room)
+            exponentials(x, e, True, n, narrow(peak, self.like), self.u)
 
-        def log_softmax(v0=v0, n=n):
-            x = chunk_logits(logits, v0, n, u, room)
-            m = narrow(whole.peak, like)
-            infinite = whole.peak - whole.peak  # NaN where the largest element is infinite, else 0
-            high, low = split(log_sum(whole) + infinite, like)
-            each_vector(
-                n, u, lambda v, k: write(v0 + v, log_scaled(load(at(x, v), k), m, high, low), k, MINUS_INFINITY)
-            )
+        branch(self.keep, lambda: None, again)
+        high, low = quotient(decay(peak, whole.peak), exponential_sum(whole), self.like)
+        bound = smallest_kept(high, self.like)
+        each_vector(n, self.u, lambda v, k: self.put(v0 + v, scaled(load(at(e, v), k), high, low, bound), k, 0.0))
 
-        branch(log == 0, softmax, log_softmax)
+    def log_softmax(self, v0, n, whole):
+        x = chunk_logits(self.logits, v0, n, self.u, self.room)
+        m = narrow(whole.peak, self.like)
+        infinite = whole.peak - whole.peak  # NaN where the largest element is infinite, else 0
+        high, low = split(log_sum(whole) + infinite, self.like)
+        each_vector(
+            n, self.u, lambda v, k: self.put(v0 + v, log_scaled(load(at(x, v), k), m, high, low), k, MINUS_INFINITY)
+        )
+
+    def put(self, v, value, k, hidden):
+        def masked():
+            return select(shown(self.logits.mask, v, k), value, hidden)
+
+        put(self.out, v, branch(self.logits.masked, masked, lambda: value), k)
 
 
-@parallel
-def _each(lo, hi, slot, x, mask, out, log, scratch):
-    states = slot_states(scratch, slot)
-    for u in units(x, lo, hi):
-        _softmax(masked_logits(x, mask, u), view(out, u), plain(out, u), u, log, states, x.p)
+_whole, _split = two_passes(_Softmax)
 
 
-@kernel(lambda ndim, t: (array(t, ndim), array(uint8, ndim), array(t, ndim), intp, array(uint8, 2), *TEAM))
+def _signature(ndim, t):
+    return array(t, ndim), array(uint8, ndim), array(t, ndim), intp
+
+
+@kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
 def softmax(x, mask, out, log, scratch, grain, launcher, threads):
     """``out = softmax(x)``, or its logarithm."""
-    _each(unit_count(x), grain, launcher, threads, x, mask, out, log, scratch)
+    _whole(x, mask, out, log, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))
+def split_softmax(x, mask, out, log, states, scratch, grain, launcher, threads):
+    """The same for few long rows."""
+    _split(x, mask, out, log, states, scratch, grain, launcher, threads)

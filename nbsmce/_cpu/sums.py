@@ -37,22 +37,27 @@ from .lanes import (
 )
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, exp_difference, log1p
 
-STATE_VECTORS = 5  # of a State in memory
 CHUNK = {4: 4096, 8: 2048}  # classes of a chunk, by the bytes of a number
 
 
 class State(NamedTuple):
     """What is known of a unit, or of one chunk of it: float64 vectors with a lane for each row (along: all alike).
 
-    ``peak`` is the largest element ``m``; ``count`` how many equal it; ``rest`` the sum of ``exp(x - m)`` over the
-    others, times ``2**EXP_BIAS``; ``mass`` the sum of the target mass ``q``; ``cross`` the sum of ``q * (m - x)``.
+    A kernel that does not need a field leaves it None.
     """
 
-    peak: Any
-    count: Any
-    rest: Any
-    mass: Any
-    cross: Any
+    peak: Any  # the largest element m
+    count: Any  # how many equal it
+    rest: Any  # the sum of exp(x - m) over the others, times 2**EXP_BIAS
+    mass: Any = None  # the sum of the target mass q
+    cross: Any = None  # the sum of q * (m - x)
+    target: Any = None  # the logit of a class index, 0 in the chunks that it is not in
+    best: Any = None  # the first class that equals m
+    nan: Any = None  # the first class that is NaN
+
+
+STATE_VECTORS = len(State._fields)  # of a State in memory
+NO_CLASS = 2.0**62  # in place of a class: greater than any
 
 
 def chunk_classes(like):
@@ -132,24 +137,21 @@ def exponentials(x, e, keep, n, m, u):
     return splat(rest.p, lane_sum(count.value)), rest.total()
 
 
-def summary(m, count, rest):
-    """The state of a chunk without targets."""
-    nothing = zeros(rest)
-    return State(wide(m), count, rest, nothing, nothing)
-
-
 # -- chunks together ---------------------------------------------------------------------------------------------------
 
 
 def save(states, c, state):
     """Keep what is known of chunk ``c``."""
     for i, vector in enumerate(state):
-        store(at(states, c * STATE_VECTORS + i), vector)
+        if vector is not None:
+            store(at(states, c * STATE_VECTORS + i), vector)
 
 
-def saved(states, c):
-    """What was kept of chunk ``c``."""
-    return State(*[load(at(states, c * STATE_VECTORS + i)) for i in range(STATE_VECTORS)])
+def saved(states, c, fields):
+    """What was kept of chunk ``c``, of these fields."""
+    place = at(states, c * STATE_VECTORS)
+    vectors = [load(at(place, i)) if name in fields else None for i, name in enumerate(State._fields)]
+    return State(*vectors)
 
 
 def decay(peak, whole_peak):
@@ -161,32 +163,37 @@ def _relative(state, peak):
     """``state`` with its sums relative to a larger or equal ``peak``."""
     same, nothing = state.peak == peak, zeros(peak)
     factor = decay(state.peak, peak)
+    count = select(same, state.count, nothing)
+    rest = factor * state.rest + select(same, nothing, factor * state.count * 2.0**EXP_BIAS)
+    if state.cross is None:
+        return state._replace(count=count, rest=rest)
     shift = select(state.mass == 0.0, nothing, state.mass * (reference(peak) - reference(state.peak)))
-    return State(
-        peak,
-        select(same, state.count, nothing),
-        factor * state.rest + select(same, nothing, factor * state.count * 2.0**EXP_BIAS),
-        state.mass,
-        state.cross + shift,
-    )
+    return state._replace(count=count, rest=rest, cross=state.cross + shift)
 
 
 def merge(a, b):
-    """The state of two parts together."""
+    """The state of two parts together; ``a`` has the classes before those of ``b``."""
     peak = larger(b.peak, a.peak)
-    a, b = _relative(a, peak), _relative(b, peak)
-    return State(peak, a.count + b.count, a.rest + b.rest, a.mass + b.mass, a.cross + b.cross)
+    x, y = _relative(a, peak), _relative(b, peak)
+    whole = {name: p + q for name, p, q in zip(State._fields, x, y, strict=True) if p is not None}
+    whole["peak"] = peak
+    if a.best is not None:
+        whole["best"] = select((b.peak > a.peak) | (a.best == NO_CLASS), b.best, a.best)
+        whole["nan"] = select(b.nan < a.nan, b.nan, a.nan)
+    return State(**whole)
 
 
-def merged(states, u, like):
+def merged(states, chunks, fields):
     """The state of all chunks together."""
-    whole = [Variable(vector) for vector in saved(states, 0)]
-    per = chunk_classes(like)
-    for c in steps(1, (u.classes + (per - 1)) // per):
-        both = merge(State(*[w.value for w in whole]), saved(states, c))
+    if not fields:
+        return State(None, None, None)
+    whole = [None if vector is None else Variable(vector) for vector in saved(states, 0, fields)]
+    for c in steps(1, chunks):
+        both = merge(State(*[w and w.value for w in whole]), saved(states, c, fields))
         for variable, vector in zip(whole, both, strict=True):
-            variable.value = vector
-    return State(*[w.value for w in whole])
+            if variable:
+                variable.value = vector
+    return State(*[w and w.value for w in whole])
 
 
 def log_sum(state):

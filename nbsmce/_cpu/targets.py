@@ -13,7 +13,6 @@ from .lanes import (
     at,
     branch,
     gather_at,
-    in_njit,
     invert,
     itemsize,
     lane,
@@ -28,23 +27,13 @@ from .lanes import (
     splat,
     steps,
     store,
+    to_float,
     wide,
     zeros,
 )
-from .sums import Stripes, reference
+from .sums import NO_CLASS, Stripes, reference
 from .units import each_vector, of_rows
-from .vmath import INFINITY
-
-
-class Options(NamedTuple):
-    """The options of a call."""
-
-    smoothing: Any
-    z_loss: Any
-    scale: Any  # of the logits
-    softcap: Any  # 0 is none
-    upstream: Any  # what the gradient of every row is multiplied with
-    ignore_index: Any
+from .vmath import INFINITY, tanh
 
 
 class Rows(NamedTuple):
@@ -65,6 +54,15 @@ def at_targets(a, u, target):
     if u.abreast:
         return gather_at(a.p, target * a.step + lane_index() * a.lane, u.rows)
     return splat(a.p, lane(gather_at(a.p, target * a.lane, 1), 0))
+
+
+def target_logits(logits, rows, v0, n, u):
+    """The effective logits of target classes among ``n`` from vector ``v0`` on, as float64; 0 for the others."""
+    first = v0 if u.abreast else v0 * LANES
+    here = (rows.target >= first) & (rows.target < first + n)
+    x = at_targets(logits.x, u, select(here, rows.target, first)) * logits.scale
+    x = branch(logits.softcap != 0.0, lambda: tanh(x / logits.softcap) * logits.softcap, lambda: x)
+    return wide(select(here, x, zeros(x)))
 
 
 def class_weights(weight, target):
@@ -133,12 +131,8 @@ def target_sums(mass, x, v0, n, m, u):
     return total.total(), cross.total()
 
 
-NO_CLASS = 1 << 62
-"""Greater than the index of any class."""
-
-
 def first_largest(x, v0, n, m, u):
-    """The first class of a chunk that equals ``m``, and the first that is NaN; ``NO_CLASS`` where there is none."""
+    """The first class of a chunk that equals ``m`` and the first that is NaN, as float64; ``NO_CLASS`` for none."""
     found = [Variable(splat(lane_index(), NO_CLASS)) for _ in range(2)]
 
     def one(v, k):
@@ -149,13 +143,12 @@ def first_largest(x, v0, n, m, u):
             variable.value = select(index_there < variable.value, index_there, variable.value)
 
     each_vector(n, u, one)
-    return [f.value if u.abreast else splat(f.value, lane_min(f.value)) for f in found]
+    return tuple(to_float(f.value if u.abreast else splat(f.value, lane_min(f.value))) for f in found)
 
 
 # -- before and after the loss -----------------------------------------------------------------------------------------
 
 
-@in_njit
 def inspect(target, weight, sample, classes, ignore_index, denominator):
     """The position of the first target that is no class, ``NO_CLASS`` if all are; writes what a mean is divided by."""
     first = Variable(splat(lane_index(), NO_CLASS))
@@ -181,7 +174,6 @@ def inspect(target, weight, sample, classes, ignore_index, denominator):
     return lane_min(first.value)
 
 
-@in_njit
 def add_rows(values, sums):
     """The sum of float64 ``values`` and what ``sums`` (2, 16) has kept of earlier ones: stripes and their errors."""
     high, low = Variable(load(sums.p)), Variable(load(at(sums.p, 1)))

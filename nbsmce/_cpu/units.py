@@ -18,7 +18,6 @@ from .lanes import (
     computed,
     gather,
     gather_mask,
-    in_njit,
     is_half,
     itemsize,
     lane,
@@ -44,7 +43,6 @@ class Unit(NamedTuple):
     inner: Any
 
 
-@in_njit
 def unit_count(x):
     """How many units an array has."""
     if len(x.shape) == 2:

@@ -47,6 +47,7 @@ if JIT or TYPE_CHECKING:
         splat,
         to_bits,
         to_float,
+        to_integer,
         wide,
         zeros,
     )
@@ -108,6 +109,7 @@ else:
         stripes,
         to_bits,
         to_float,
+        to_integer,
         wide,
         zeros,
     )
@@ -152,6 +154,7 @@ __all__ = [
     "stripes",
     "to_bits",
     "to_float",
+    "to_integer",
     "wide",
     "zeros",
 ]

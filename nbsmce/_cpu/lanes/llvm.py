@@ -348,6 +348,11 @@ def from_bits(x: Value) -> Value:
     return Value(Vector(floating), here().bitcast(x.value, vector_type(floating)))
 
 
+def to_integer(x: Value) -> Value:
+    """float64 lanes that hold integers as int64."""
+    return Value(Vector(types.int64), here().fptosi(x.value, vector_type(types.int64)))
+
+
 def to_float(x: Value) -> Value:
     """int64 lanes as float64."""
     return Value(Vector(types.float64), here().sitofp(x.value, vector_type(types.float64)))

@@ -107,14 +107,17 @@ def run(function: Callable[..., Any], context: Any, argtypes: Any, values: Any) 
     return function(*[wrap(context, t, v) for t, v in zip(argtypes, values, strict=True)])
 
 
-def in_njit(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_njit(function: Callable[..., Any], returns_nothing: bool = False) -> Callable[..., Any]:
     """Let ``@njit`` code call ``function``, which returns a :class:`Value` or nothing.
 
-    It is recorded once for the type of its result, with instructions that are thrown away, and once for good.
+    It is recorded for good where code is generated, and before, unless it is known to return nothing, for the type of
+    its result, with instructions that are thrown away.
     """
 
     @functools.cache
     def result_type(*argtypes: types.Type) -> types.Type:
+        if returns_nothing:
+            return types.none
         context = cpu_target.target_context
         kinds = [context.get_value_type(t) for t in argtypes]
         draft = ir.Function(ir.Module(), ir.FunctionType(ir.VoidType(), kinds), "draft")
@@ -137,3 +140,22 @@ def in_njit(function: Callable[..., Any]) -> Callable[..., Any]:
         return context.get_dummy_value() if result is None else result.value
 
     return function
+
+
+# -- callbacks ---------------------------------------------------------------------------------------------------------
+
+
+def parts(value: Any) -> list[Any]:
+    """The LLVM values that an argument consists of."""
+    if isinstance(value, Array):
+        return [part for inner in (value.p, *value.shape, *value.strides) for part in parts(inner)]
+    return [value.value]
+
+
+def rebuilt(value: Any, given: Iterator[Any]) -> Any:
+    """An argument of the same kind as ``value`` from other LLVM values."""
+    if isinstance(value, Array):
+        ndim = len(value.shape)
+        p, *extents = (rebuilt(inner, given) for inner in (value.p, *value.shape, *value.strides))
+        return Array(p, extents[:ndim], extents[ndim:])
+    return type(value)(value.type, next(given))

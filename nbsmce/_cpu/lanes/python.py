@@ -210,6 +210,10 @@ def from_bits(x: Vector) -> Vector:
     return Vector(x.data.view(_FLOATS[x.dtype.char]))
 
 
+def to_integer(x: Vector) -> Vector:
+    return Vector(x.data.astype(np.int64))
+
+
 def to_float(x: Vector) -> Vector:
     return Vector(x.data.astype(np.float64))
 
@@ -230,7 +234,7 @@ def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
     return then() if condition else otherwise()
 
 
-def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
+def in_njit(function: Callable[..., Any], returns_nothing: bool = False) -> Callable[..., Any]:
     """``function`` for arguments that are NumPy arrays."""
 
     @functools.wraps(function)
@@ -239,9 +243,6 @@ def recorded(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*[Array(a) if isinstance(a, np.ndarray) else a for a in arguments])
 
     return run
-
-
-in_njit = recorded
 
 
 # -- memory ------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,195 @@
+"""Going over rows in two passes: what is needed of a row first, then its results.
+
+A kernel describes one unit by a class with
+
+``fields``
+    the fields of the :class:`~nbsmce._cpu.sums.State` that the first pass fills;
+``first(v0, n)``
+    the state of ``n`` classes from vector ``v0`` on;
+``rows(whole)``
+    what follows from the state of all chunks: numbers of the rows;
+``second(v0, n, peak, whole)``
+    results of ``n`` classes, whose largest element is ``peak``; not called where ``writes`` is False;
+``last(whole)``
+    what comes when all results are there.
+
+:func:`each_unit` does that unit after unit. :func:`first_pass`, :func:`between` and :func:`second_pass` do it for rows
+that are so few and so long that their chunks are given to different threads: the same code on the same chunks, and so
+the same bits.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from .chunks import chunk_bounds, chunk_count
+from .lanes import advance, at, branch, float64_at, in_njit, steps
+from .parallel import in_parallel
+from .sums import STATE_VECTORS, merged, save, saved
+from .units import Unit, unit_count, units
+
+
+def slot_memory(scratch, slot):
+    """The scratch memory of a thread."""
+    return float64_at(advance(scratch.p, slot * scratch.strides[0]))
+
+
+def _peak(states, c, work):
+    """The largest element of chunk ``c``."""
+    return saved(states, c, ("peak",)).peak if work.fields else None
+
+
+def each_unit(x, lo, hi, scratch, slot, wanted, make):
+    """``make(u, place)`` describes unit ``u``, with scratch memory from ``place`` on; ``wanted`` is the second pass."""
+    states = slot_memory(scratch, slot)
+    for u in units(x, lo, hi):
+        chunks = chunk_count(u, x.p)
+        work = make(u, at(states, chunks * STATE_VECTORS))
+
+        def both(work=work, u=u, chunks=chunks):
+            for c in steps(0, chunks):
+                save(states, c, work.first(*chunk_bounds(u, c, x.p)))
+            whole = merged(states, chunks, work.fields)
+            work.rows(whole)
+            if work.writes:
+
+                def write(work=work, u=u, whole=whole):
+                    for c in steps(0, chunks):
+                        work.second(*chunk_bounds(u, c, x.p), _peak(states, c, work), whole)
+                    work.last(whole)
+
+                branch(wanted, write)
+
+        branch(work.idle, work.rest, both)
+
+
+# -- chunks in parallel ------------------------------------------------------------------------------------------------
+
+
+def _row(x, i):
+    return Unit(False, x.shape[1], i, 1, 0, 0)
+
+
+def _states(x, states, i):
+    """The states of the chunks of row ``i``, and behind them that of the whole row."""
+    return at(states.p, i * ((chunk_count(_row(x, 0), x.p) + 1) * STATE_VECTORS))
+
+
+def first_pass(x, lo, hi, states, scratch, slot, make):
+    """The states of chunks ``[lo, hi)``, counted through all rows."""
+    chunks = chunk_count(_row(x, 0), x.p)
+    for i in steps(lo, hi):
+        u = _row(x, i // chunks)
+        work = make(u, slot_memory(scratch, slot))
+        save(_states(x, states, i // chunks), i % chunks, work.first(*chunk_bounds(u, i % chunks, x.p)))
+
+
+def between(x, lo, hi, states, scratch, slot, make):
+    """The states of rows ``[lo, hi)``, and their numbers."""
+    chunks = chunk_count(_row(x, 0), x.p)
+    for i in steps(lo, hi):
+        work = make(_row(x, i), slot_memory(scratch, slot))
+        mine = _states(x, states, i)
+        whole = merged(mine, chunks, work.fields)
+        save(mine, chunks, whole)
+        work.rows(whole)
+
+
+def second_pass(x, lo, hi, states, scratch, slot, make):
+    """The results of chunks ``[lo, hi)``, counted through all rows."""
+    chunks = chunk_count(_row(x, 0), x.p)
+    for i in steps(lo, hi):
+        u = _row(x, i // chunks)
+        work = make(u, slot_memory(scratch, slot))
+        mine = _states(x, states, i // chunks)
+        whole = saved(mine, chunks, work.fields)
+        work.second(*chunk_bounds(u, i % chunks, x.p), _peak(mine, i % chunks, work), whole)
+
+
+def end(x, lo, hi, states, scratch, slot, make):
+    """What comes when all results of rows ``[lo, hi)`` are there."""
+    chunks = chunk_count(_row(x, 0), x.p)
+    for i in steps(lo, hi):
+        work = make(_row(x, i), slot_memory(scratch, slot))
+        work.last(saved(_states(x, states, i), chunks, work.fields))
+
+
+# -- for kernels -------------------------------------------------------------------------------------------------------
+
+_TEAM = ("grain", "launcher", "threads")
+
+
+def two_passes(work):
+    """``(whole, split)``: a class of units as two functions for ``@njit`` code.
+
+    ``work(u, place, x, ...)`` describes a unit. The functions take the arguments after ``place``, ``split`` then room
+    for the states of the rows, and scratch memory and the threads; they return what the class method ``result`` does.
+    """
+    names = list(inspect.signature(work).parameters)[2:]
+
+    def each(lo, hi, slot, *arguments):
+        *arrays, scratch = arguments
+        make = lambda u, place: work(u, place, *arrays)  # noqa: E731
+        each_unit(arrays[0], lo, hi, scratch, slot, work.wants(*arrays), make)
+
+    def part(function):
+        def run(lo, hi, slot, *arguments):
+            *arrays, states, scratch = arguments
+            function(arrays[0], lo, hi, states, scratch, slot, lambda u, place: work(u, place, *arrays))
+
+        return run
+
+    first, middle, second, last = (part(f) for f in (first_pass, between, second_pass, end))
+
+    def whole(*arguments):
+        *arrays, scratch, grain, launcher, threads = arguments
+        in_parallel(each, unit_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
+        return work.result(*arrays)
+
+    def split(*arguments):
+        *given, _, launcher, threads = arguments
+        x, arrays = given[0], given[:-2]
+        rows, chunks = x.shape[0], x.shape[0] * chunk_count(_row(x, 0), x.p)
+        in_parallel(first, chunks, 1, launcher, threads, *given)
+        in_parallel(middle, rows, rows, 0, 1, *given)
+        if work.writes:
+
+            def write():
+                in_parallel(second, chunks, 1, launcher, threads, *given)
+                in_parallel(last, rows, rows, 0, 1, *given)
+
+            branch(work.wants(*arrays), write)
+        return work.result(*arrays)
+
+    for function, memory in ((whole, ("scratch",)), (split, ("states", "scratch"))):
+        kinds = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in (*names, *memory, *_TEAM)]
+        function.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
+    nothing = work.result is Work.result
+    return in_njit(whole, nothing), in_njit(split, nothing)
+
+
+class Work:
+    """What most kernels have in common."""
+
+    fields: tuple[str, ...] = ("peak", "count", "rest")
+    writes = True
+    idle: Any = False  # nothing is to be done but what ``rest`` does
+
+    @staticmethod
+    def wants(*arrays):
+        """Whether the second pass is wanted."""
+        return True
+
+    @staticmethod
+    def result(*arrays):
+        """What the kernel returns."""
+
+    def rows(self, whole):
+        """No numbers of rows."""
+
+    def last(self, whole):
+        """Nothing comes after the results."""
+
+    def rest(self):
+        """Units are not idle."""
