@@ -149,6 +149,44 @@ def test_a_row_in_parts(dtype, monkeypatch):
     assert {f"split_{name}" for name in names} <= used
 
 
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [*(((18, 70), d) for d in DTYPES), ((3, 20), "float32"), ((1, 4100), "float32")]
+)
+def test_results_past_the_cache(shape, dtype, monkeypatch):
+    from nbsmce._cpu import launch
+
+    x = random_logits(shape, dtype)
+    y, t = nbsmce.softmax(random_logits(shape, dtype, seed=1)), np.arange(shape[0])
+    memory = np.zeros((shape[0], 2 * shape[1] + 3), x.dtype)
+    outs = memory[:, 3 : shape[1] + 3], memory[:, : 2 * shape[1] : 2]
+
+    def results():
+        found = {
+            "log_softmax": nbsmce.log_softmax(x),
+            "softmax_backward": nbsmce.softmax_backward(x, y),
+            "logsumexp_backward": nbsmce.logsumexp_backward(lse := nbsmce.logsumexp(x), x, lse),
+            "gradient of probabilities": nbsmce.cross_entropy_with_grad(x, y, softcap=5.0, label_smoothing=0.1)[1],
+            "in place": nbsmce.softmax(here := x.copy(), out=here),
+        }
+        for i, out in enumerate(outs):
+            found[f"softmax to {i}"] = nbsmce.softmax(x, out=out).copy()
+            found[f"gradient to {i}"] = nbsmce.cross_entropy_with_grad(x, t, out=out)[1].copy()
+        return found
+
+    kept = results()
+    monkeypatch.setattr(launch, "STREAM_BYTES", 0)
+    same(results(), kept)
+
+
+def test_stores_past_the_cache_are_aligned():
+    from nbsmce._cpu.lanes.python import LANES, Vector
+    from nbsmce._cpu.lanes.python_memory import Array, advance, store_past_cache
+
+    p = Array(np.zeros(4 * LANES, np.float32)).p
+    with pytest.raises(ValueError, match="whole lines"):
+        store_past_cache(advance(p, 1), Vector(np.zeros(LANES, np.float32)))
+
+
 def test_vectors_of_two_types_do_not_mix():
     from nbsmce._cpu.lanes.python import LANES, Vector
 

@@ -18,7 +18,7 @@ from .lanes import (
     store,
 )
 from .sums import CHUNK, STATE_VECTORS, chunk_classes
-from .units import each_vector, fetch, inside, plain, shown, view
+from .units import SHORT, each_vector, fetch, inside, plain, shown, together, unpack, view
 from .vmath import MINUS_INFINITY, tanh
 
 
@@ -36,21 +36,73 @@ def chunk_bounds(u, c, like):
 
 # -- scratch memory ----------------------------------------------------------------------------------------------------
 
+KEPT_BYTES = 1 << 19
+"""The exponentials of a row of up to so many bytes are kept in scratch memory, which then stays in the second cache."""
 
-def rooms(place, u, like, count):
-    """``count`` rooms for a chunk each, from ``place`` on. They have whole vectors; :func:`workspace` is their size."""
-    numbers = smaller(chunk_classes(like), u.classes)
-    numbers = numbers * LANES if u.abreast else (numbers + (LANES - 1)) // LANES * LANES
-    first = computed(place, like)
-    return [advance(first, numbers * (i * itemsize(first))) for i in range(count)]
+
+class Room(NamedTuple):
+    """Scratch memory for the numbers of a unit: for a chunk of every row, or for whole rows."""
+
+    p: Any
+    row: Any  # the bytes of a row along
+    whole: bool  # has room for all chunks
+
+
+def room_at(room, v0, r):
+    """Where what is kept of row ``r`` from vector ``v0`` on lies."""
+    p = advance(room.p, r * room.row)
+    return branch(room.whole, lambda: at(p, v0), lambda: p)
+
+
+def _numbers(classes, per, abreast):
+    """What a room for up to ``per`` classes of each row of a unit takes, as ``(numbers of a row, numbers)``."""
+    one = (smaller(per, classes) + (LANES - 1)) // LANES * LANES
+    return one, one * (LANES if abreast else together(classes))
+
+
+def keeps_rows(u, like):
+    """Whether there is room for the exponentials of whole rows."""
+    if u.shared:
+        return False
+    return u.classes * (LANES if u.abreast else 1) * itemsize(computed(like, like)) < KEPT_BYTES + 1
+
+
+def rooms(place, u, like, count, whole=False):
+    """``count`` rooms from ``place`` on, the first of them for whole rows if asked for. See :func:`workspace`."""
+    per = chunk_classes(like)
+    p = computed(place, like)
+    made = []
+    for i in range(count):
+        fits = keeps_rows(u, like) if whole and i == 0 else False
+        one, numbers = _numbers(u.classes, select(fits, u.classes, per), u.abreast)
+        made.append(Room(p, one * itemsize(p), fits))
+        p = advance(p, numbers * itemsize(p))
+    return made
 
 
 def workspace(classes: int, itemsize: int, abreast: bool, count: int) -> int:
     """The bytes of scratch memory that a thread needs for the states and ``count`` rooms of a unit."""
     per = CHUNK[itemsize]
-    numbers = min(per, classes) * LANES if abreast else -(-min(per, classes) // LANES) * LANES
+    together = LANES if abreast or classes <= SHORT else 1
+    chunk, row = (-(-n // LANES) * LANES * together * itemsize for n in (min(per, classes), classes))
+    first = row if classes * (LANES if abreast else 1) * itemsize <= KEPT_BYTES else chunk
     states = -(-classes // per) * STATE_VECTORS * LANES * 8
-    return states + count * numbers * itemsize
+    return states + SCALE_BYTES + (first + (count - 1) * chunk if count else 0)
+
+
+SCALE_BYTES = 8 * LANES * 8
+"""Room for eight vectors of numbers of rows."""
+
+
+def readable(x, u, r, v0, n, room, fresh=True):
+    """Where ``n`` classes of row ``r`` in ``x`` can be computed on: in place, or in ``room``, copied if ``fresh``."""
+    a = view(x, u, r)
+
+    def copied():
+        branch(fresh, lambda: stage(a, v0, n, u, room))
+        return room
+
+    return branch(plain(x, u), lambda: inside(a, v0), copied)
 
 
 def stage(a, v0, n, u, room):
@@ -58,7 +110,11 @@ def stage(a, v0, n, u, room):
 
     Lanes that stand for no class or row hold anything.
     """
-    each_vector(n, u, lambda v, k: store(at(room, v), fetch(a, v0 + v, k)))
+    copy = lambda: each_vector(n, u, lambda v, k: store(at(room, v), fetch(a, v0 + v, k)))  # noqa: E731
+    if u.abreast:
+        branch(a.step == itemsize(a.p), lambda: unpack(a, v0, n, u, room), copy)
+    else:
+        copy()
 
 
 # -- logits ------------------------------------------------------------------------------------------------------------
@@ -75,11 +131,11 @@ class Logits(NamedTuple):
     direct: Any = False  # need no copy
 
 
-def masked_logits(x, mask, u, copied=False):
-    """The logits of softmax and logsumexp."""
+def masked_logits(x, mask, u, r, copied=False):
+    """The logits of row ``r`` for softmax and logsumexp."""
     none = mask.shape[0] == 0
     direct = False if copied else none & plain(x, u)
-    return Logits(view(x, u), view(mask, u), invert(none), direct=direct)
+    return Logits(view(x, u, r), view(mask, u, r), invert(none), direct=direct)
 
 
 def chunk_logits(logits, v0, n, u, room):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from numba import float64, int64
+from numba import float64, int64, intp
 
 from .. import _formula
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import Logits, chunk_count, chunk_logits, rooms, stage
+from .chunks import Logits, chunk_count, chunk_logits, readable, room_at, rooms
 from .gradients import exponential
 from .lanes import (
     absolute,
@@ -50,7 +50,7 @@ from .targets import (
     target_logits,
     target_sums,
 )
-from .units import each_vector, inside, of_rows, plain, put, put_rows, view
+from .units import each_vector, inside, of_row, plain, put, put_rows, streamable, view, visits, write_results
 from .vmath import EXP_BIAS, UNBIAS, exp_difference
 
 
@@ -87,7 +87,7 @@ class Options(NamedTuple):
     ignore_index: Any
 
 
-_WEIGHTED, _DX, _SUMS = 8, 12, 15  # the places of these among the arguments
+_WEIGHTED, _DX, _SUMS = 8, 12, 16  # the places of these among the arguments
 
 
 def _there(a):
@@ -98,27 +98,27 @@ class _CrossEntropy(Work):
     """One unit."""
 
     fields = State._fields
+    kinds = ("computed",) * 6
 
     def __init__(
         self, u, place, x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx,
-        numbers, ignore_index, sums,
+        numbers, ignore_index, streamed, sums,
     ):  # fmt: skip
         self.u, self.like = u, x.p
         self.given = Given(y, target, weight, sample, dloss, given_lse)
         self.results = Wanted(loss, weighted, lse, z_loss, predicted, dx)
         smoothing, z, scale, softcap, upstream = (peek(numbers.p, i) for i in range(5))
         self.options = Options(smoothing, z, scale, softcap, upstream, ignore_index)
-        self.room, self.room_e, room_y = rooms(place, u, x.p, 3)
-        self.y, self.out = view(y, u), view(dx, u)
-        self.capped = softcap != 0.0
-        direct = plain(x, u) & (scale == 1.0) & invert(self.capped)
-        self.logits = Logits(view(x, u), scale=scale, softcap=softcap, direct=direct)
+        self.room_e, self.room, self.room_y = rooms(place, u, x.p, 3, whole=True)
+        self.x, self.capped = x, softcap != 0.0
         self.targets = row_targets(target, weight, ignore_index, u)
-        self.mass = Mass(room_y, _there(y), weight, smoothing, float64_of(u.classes))
+        self.mass = Mass(_there(y), weight, smoothing, float64_of(u.classes))
         self.spread = _there(y) | (smoothing != 0.0)  # every class has mass
         self.wanted = _there(dx)
-        self.into_out = self.wanted & plain(dx, u) & invert(self.capped)
-        self.keep = self.wanted & ((chunk_count(u, x.p) == 1) | self.into_out)
+        self.streamed = self.wanted & streamable(x, dx, u, streamed)
+        self.into_out = self.wanted & plain(dx, u) & invert(self.capped) & invert(self.streamed)
+        self.several = chunk_count(u, x.p) > 1
+        self.keep = self.wanted & (invert(self.several) | self.into_out | self.room_e.whole)
         # A given log-sum-exp saves the first pass, unless that has more to do.
         self.from_lse = _there(given_lse) & invert(self.spread)
         self.idle = invert(any_lane(self.targets.live & lanes_below(u.rows)) | _there(lse))
@@ -131,45 +131,56 @@ class _CrossEntropy(Work):
     def result(*arrays):
         return add_rows(arrays[_WEIGHTED], arrays[_SUMS])
 
-    def kept(self, v0):
+    def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""
-        return branch(self.into_out, lambda: inside(self.out, v0), lambda: self.room_e)
+        out = view(self.results.gradient, self.u, r)
+        return branch(self.into_out, lambda: inside(out, v0), lambda: room_at(self.room_e, v0, r))
 
-    def stage_probabilities(self, v0, n):
-        branch(self.mass.given, lambda: stage(self.y, v0, n, self.u, self.mass.y))
+    def logits(self, v0, n, r):
+        scale, softcap = self.options.scale, self.options.softcap
+        direct = plain(self.x, self.u) & (scale == 1.0) & invert(self.capped)
+        logits = Logits(view(self.x, self.u, r), scale=scale, softcap=softcap, direct=direct)
+        return chunk_logits(logits, v0, n, self.u, room_at(self.room, v0, r))
+
+    def probabilities(self, v0, n, r):
+        """Where those of a chunk can be read, if there are any."""
+        room = room_at(self.room_y, v0, r)
+        return readable(self.given.probabilities, self.u, r, v0, n, room, fresh=self.mass.given)
 
     # -- the first pass ------------------------------------------------------------------------------------------------
 
-    def first(self, v0, n):
+    def start(self, v0, n):
+        options = self.options
+
+        def given():
+            return target_logits(self.x, options.scale, options.softcap, self.targets, v0, n, self.u)
+
+        target = branch(_there(self.given.target), given, lambda: wide(zeros(self.like)))
+        return State(None, None, None, target=target)
+
+    def first(self, v0, n, r):
         nothing = wide(zeros(self.like))
 
         def known():
-            lse = wide(of_rows(self.given.lse.p, self.u))
+            lse = wide(of_row(self.given.lse.p, self.u, r))
             one = select(v0 == 0, splat(lse, 1.0), nothing)  # exp(lse - peak), in the first of the chunks
-            return State(lse, one, nothing, nothing, nothing, self.target_logits(v0, n), nothing, nothing)
+            return lse, one, *(nothing,) * 5
 
-        return branch(self.from_lse, known, lambda: self.summed(v0, n, nothing))
+        sums = branch(self.from_lse, known, lambda: self.summed(v0, n, r, nothing))
+        return State(*sums[:5], target=None, best=sums[5], nan=sums[6])
 
-    def target_logits(self, v0, n):
-        def given():
-            return target_logits(self.logits, self.targets, v0, n, self.u)
-
-        return branch(_there(self.given.target), given, lambda: wide(zeros(self.like)))
-
-    def summed(self, v0, n, nothing):
-        target = self.target_logits(v0, n)
-        x = chunk_logits(self.logits, v0, n, self.u, self.room)
+    def summed(self, v0, n, r, nothing):
+        x = self.logits(v0, n, r)
         m = largest(x, n, self.u)
 
         def sums():
-            self.stage_probabilities(v0, n)
-            return target_sums(self.mass, x, v0, n, m, self.u)
+            return target_sums(self.mass, self.probabilities(v0, n, r), x, v0, n, m, self.u)
 
         mass, cross = branch(self.spread, sums, lambda: (nothing, nothing))
         search = _there(self.results.predicted)
         best, nan = branch(search, lambda: first_largest(x, v0, n, m, self.u), lambda: (nothing, nothing))
-        count, rest = exponentials(x, self.kept(v0), self.keep, n, m, self.u)
-        return State(wide(m), count, rest, mass, cross, target, best, nan)
+        count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u)
+        return wide(m), count, rest, mass, cross, best, nan
 
     # -- the losses ----------------------------------------------------------------------------------------------------
 
@@ -206,7 +217,12 @@ class _CrossEntropy(Work):
         """All rows are ignored."""
         nothing = zeros(self.like)
         self.put_losses(wide(nothing))
-        zero = lambda: each_vector(self.u.classes, self.u, lambda v, k: put(self.out, v, nothing, k))  # noqa: E731
+
+        def zero():
+            for r in visits(self.u):
+                out = view(self.results.gradient, self.u, r)
+                each_vector(self.u.classes, self.u, lambda v, k, out=out: put(out, v, nothing, k))
+
         branch(self.wanted, zero)
 
     # -- the gradient --------------------------------------------------------------------------------------------------
@@ -216,34 +232,42 @@ class _CrossEntropy(Work):
         above = optional_of_rows(self.given.dloss, self.u, 1.0) * optional_of_rows(self.given.sample, self.u, 1.0)
         return above * (self.options.upstream * self.options.scale)
 
-    def second(self, v0, n, peak, whole):
-        u, like, e = self.u, self.like, self.kept(v0)
-
-        def powers():
-            x, top = chunk_logits(self.logits, v0, n, u, self.room), narrow(whole.peak, like)
-            each_vector(n, u, lambda v, k: store(at(e, v), exponential(load(at(x, v), k), top) * 2.0**EXP_BIAS, k))
-
-        def again():
-            exponentials(chunk_logits(self.logits, v0, n, u, self.room), e, True, n, narrow(peak, like), u)
-
-        branch(self.from_lse, powers, lambda: branch(self.keep, lambda: None, again))
-        branch(self.spread, lambda: self.stage_probabilities(v0, n))
+    def scales(self, peak, whole):
         mass, _ = self.sum_of_mass(whole)
         infinite = whole.peak - whole.peak
         lse = whole.peak + log_sum(whole)
         upstream = self.upstream()
         factor = upstream * (_formula.gradient_factor(mass, self.options.z_loss, lse) + infinite)
-        high, low = quotient(factor * decay(peak, whole.peak), exponential_sum(whole), like)
-        bound, share = smallest_kept(absolute(high), like), narrow(upstream, like)
-        softcap = self.options.softcap
+        high, low = quotient(factor * decay(peak, whole.peak), exponential_sum(whole), self.like)
+        bound = smallest_kept(absolute(high), self.like)
+        live = select(self.targets.live, splat(bound, 1.0), 0.0)
+        return high, low, bound, narrow(upstream, self.like), live, narrow(peak, self.like)
 
-        def write(v, k):
-            g = scaled(load(at(e, v), k), high, low, bound)
-            g = branch(self.spread, lambda: g - share * self.mass.of(v0, v, k, u), lambda: g)
-            g = branch(self.capped, lambda: g * _formula.cap_slope(load(at(self.room, v), k), softcap), lambda: g)
-            put(self.out, v0 + v, select(self.targets.live, g, zeros(g)), k)
+    def second(self, v0, n, r, scales):
+        u, e, y, mass = self.u, self.kept(v0, r), self.probabilities(v0, n, r), self.mass
+        high, low, bound, share, live, peak = scales
+        softcap, capped = self.options.softcap, room_at(self.room, v0, r)
 
-        each_vector(n, u, write)
+        def powers():
+            x = self.logits(v0, n, r)
+            each_vector(n, u, lambda v, k: store(at(e, v), exponential(load(at(x, v), k), peak) * 2.0**EXP_BIAS, k))
+
+        def again():
+            exponentials(self.logits(v0, n, r), e, True, n, peak, u)
+
+        def cap_again():
+            branch(self.capped & self.several, lambda: self.logits(v0, n, r))
+
+        branch(self.from_lse, powers, lambda: branch(self.keep, cap_again, again))
+
+        def gradient(v, k, shift):
+            g = scaled(load(at(e, v, shift), k), high, low, bound)
+            g = branch(self.spread, lambda: g - share * mass.of(y, v0, v, k, u, shift), lambda: g)
+            slope = lambda: g * _formula.cap_slope(load(at(capped, v, shift), k), softcap)  # noqa: E731
+            return select(live != 0.0, branch(self.capped, slope, lambda: g), zeros(g))
+
+        out = view(self.results.gradient, u, r)
+        write_results(out, v0, n, u, room_at(self.room_e, v0, r), self.streamed, gradient)
 
     def last(self, whole):
         branch(_there(self.given.target), lambda: self.put_target_gradient(whole))
@@ -257,7 +281,7 @@ class _CrossEntropy(Work):
         q = _formula.target_mass(1.0, self.targets.weight, options.smoothing, self.mass.classes)
         g = _formula.target_gradient(mass, q, gap, options.z_loss, whole.peak + log_sum(whole)) * self.upstream()
         slope = lambda: g * _formula.cap_slope(whole.target, options.softcap)  # noqa: E731
-        put_at_targets(self.out, self.u, self.targets, branch(self.capped, slope, lambda: g))
+        put_at_targets(self.results.gradient, self.u, self.targets, branch(self.capped, slope, lambda: g))
 
 
 _whole, _split = two_passes(_CrossEntropy)
@@ -268,30 +292,30 @@ def _signature(ndim, t, y):
     rows, counts, sums = array(f, 1), array(int64, 1), array(float64, 1)
     given = array(t, ndim), array(y, ndim), counts, rows, rows, rows, rows
     wanted = rows, sums, rows, rows, counts, array(t, ndim)
-    return *given, *wanted, sums, int64, array(float64, 2)
+    return *given, *wanted, sums, int64, intp, array(float64, 2)
 
 
 @kernel(lambda ndim, t, y: (*_signature(ndim, t, y), *MEMORY))
 def cross_entropy(
     x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers, ignore_index,
-    sums, scratch, grain, launcher, threads,
+    streamed, sums, scratch, grain, launcher, threads,
 ):  # fmt: skip
     """The results of :class:`Wanted`; returns the sum of the losses: those in ``weighted``, and what ``sums`` holds."""
     return _whole(
         x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
-        ignore_index, sums, scratch, grain, launcher, threads,
+        ignore_index, streamed, sums, scratch, grain, launcher, threads,
     )  # fmt: skip
 
 
 @kernel(lambda ndim, t, y: (*_signature(ndim, t, y), STATES, *MEMORY))
 def split_cross_entropy(
     x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers, ignore_index,
-    sums, states, scratch, grain, launcher, threads,
+    streamed, sums, states, scratch, grain, launcher, threads,
 ):  # fmt: skip
     """The same for few long rows."""
     return _split(
         x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
-        ignore_index, sums, states, scratch, grain, launcher, threads,
+        ignore_index, streamed, sums, states, scratch, grain, launcher, threads,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from . import gradients, host
 from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
 from .host import Kind, Operand
-from .launch import launch, no_mask
+from .launch import launch, no_mask, streamed
 from .layout import over_rows
 
 
@@ -46,9 +46,8 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
     def work(_: int, data: np.ndarray, hidden: np.ndarray | None, results: np.ndarray) -> None:
         hidden = no_mask(data) if hidden is None else hidden
-        launch(
-            softmax_kernels.softmax, softmax_kernels.split_softmax, operand, data, data, hidden, results, log, rooms=1
-        )
+        kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
+        launch(*kernels, operand, data, data, hidden, results, log, streamed(memory), rooms=1)
 
     if memory.size:
         _each_row([operand.data, mask], [memory], axes, work)
@@ -66,7 +65,7 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
 
     def work(_: int, data: np.ndarray, result: np.ndarray, gradient: np.ndarray) -> None:
         kernels = gradients.softmax_backward, gradients.split_softmax_backward
-        launch(*kernels, above, data, data, result, gradient, log, rooms=0)
+        launch(*kernels, above, data, data, result, gradient, log, streamed(memory), rooms=2)
 
     if memory.size:
         _each_row([above.data, below.data], [memory], axes, work, replaceable=2)
@@ -144,7 +143,7 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     def work(first: int, data: np.ndarray, gradient: np.ndarray) -> None:
         rows = slice(first, first + data.size // data.shape[1])
         kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
-        launch(*kernels, operand, data, data, above[rows], total[rows], gradient, rooms=0)
+        launch(*kernels, operand, data, data, above[rows], total[rows], gradient, streamed(memory), rooms=1)
 
     if memory.size:
         _each_row([operand.data], [memory], axes, work)

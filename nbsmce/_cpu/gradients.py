@@ -5,12 +5,13 @@ from __future__ import annotations
 from numba import intp
 
 from .._compile import MEMORY, STATES, array, kernel
-from .lanes import any_lane, branch, fma, select, wide, zeros
+from .chunks import chunk_count, readable, room_at, rooms
+from .lanes import any_lane, at, branch, fma, invert, load, same_place, select, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import split
 from .sums import State, Stripes
-from .units import each_vector, fetch, of_rows, put, view
+from .units import each_vector, of_row, streamable, view, write_results
 from .vmath import INFINITY, MINUS_INFINITY, UNBIAS, exp_any, exp_difference
 
 
@@ -22,53 +23,67 @@ def exponential(x, m):
 class _ThroughSoftmax(Work):
     """One unit. The state is a sum: its peak is 0, so that parts are just added."""
 
-    def __init__(self, u, place, dy, y, out, log):
-        self.u, self.like, self.log = u, dy.p, log
-        self.dy, self.y, self.out = view(dy, u), view(y, u), view(out, u)
+    kinds = ("computed",) * 2
 
-    def first(self, v0, n):
+    def __init__(self, u, place, dy, y, out, log, streamed):
+        self.u, self.like, self.log = u, dy.p, log
+        self.dy, self.y, self.out = dy, y, out
+        self.rooms = rooms(place, u, dy.p, 2)
+        self.streamed = streamable(dy, out, u, streamed) & invert(same_place(y.p, out.p))
+
+    def read(self, v0, n, r, fresh):
+        """Where both arrays are read."""
+        arrays = zip((self.dy, self.y), self.rooms, strict=True)
+        return [readable(a, self.u, r, v0, n, room_at(room, v0, r), fresh) for a, room in arrays]
+
+    def first(self, v0, n, r):
+        dy, y = self.read(v0, n, r, True)
         total = Stripes(self.u)
 
         def add(v, k):
-            above = wide(fetch(self.dy, v0 + v, k))
-            total.add(v, branch(self.log == 0, lambda: above * wide(fetch(self.y, v0 + v, k)), lambda: above))
+            above = wide(load(at(dy, v), k))
+            total.add(v, branch(self.log == 0, lambda: above * wide(load(at(y, v), k)), lambda: above))
 
         each_vector(n, self.u, add)
         return State(zeros(total.p), zeros(total.p), total.total())
 
-    def second(self, v0, n, peak, whole):
-        high, low = split(whole.rest, self.like)
+    def scales(self, peak, whole):
+        return split(whole.rest, self.like)
 
-        def write(v, k):
-            above, result = fetch(self.dy, v0 + v, k), fetch(self.y, v0 + v, k)
+    def second(self, v0, n, r, scales):
+        high, low = scales
+        dy, y = self.read(v0, n, r, chunk_count(self.u, self.like) > 1)
+
+        def gradient(v, k, shift):
+            above, result = load(at(dy, v, shift), k), load(at(y, v, shift), k)
 
             def log_softmax():
                 p = exponential(result, zeros(result))
                 return fma(-p, high, above) - select(p < INFINITY, p * low, zeros(p))
 
-            g = branch(self.log == 0, lambda: result * ((above - high) - low), log_softmax)
-            put(self.out, v0 + v, g, k)
+            return branch(self.log == 0, lambda: result * ((above - high) - low), log_softmax)
 
-        each_vector(n, self.u, write)
+        room = room_at(self.rooms[0], v0, r)
+        write_results(view(self.out, self.u, r), v0, n, self.u, room, self.streamed, gradient)
 
 
 _whole, _split = two_passes(_ThroughSoftmax)
 
 
 def _signature(ndim, t):
-    return array(t, ndim), array(t, ndim), array(t, ndim), intp
+    return array(t, ndim), array(t, ndim), array(t, ndim), intp, intp
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
-def softmax_backward(dy, y, out, log, scratch, grain, launcher, threads):
+def softmax_backward(dy, y, out, log, streamed, scratch, grain, launcher, threads):
     """``out = y * (dy - sum(dy * y))``, or for ``y = log_softmax(x)``: ``dy - exp(y) * sum(dy)``."""
-    _whole(dy, y, out, log, scratch, grain, launcher, threads)
+    _whole(dy, y, out, log, streamed, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))
-def split_softmax_backward(dy, y, out, log, states, scratch, grain, launcher, threads):
+def split_softmax_backward(dy, y, out, log, streamed, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
-    _split(dy, y, out, log, states, scratch, grain, launcher, threads)
+    _split(dy, y, out, log, streamed, states, scratch, grain, launcher, threads)
 
 
 class _ThroughLogSumExp(Work):
@@ -76,35 +91,38 @@ class _ThroughLogSumExp(Work):
 
     fields = ()
 
-    def __init__(self, u, place, x, dlse, lse, out):
-        self.u, self.x, self.out = u, view(x, u), view(out, u)
-        self.above, total = of_rows(dlse.p, u), of_rows(lse.p, u)
-        self.total = select(total == MINUS_INFINITY, zeros(total), total)  # a row without a number has no gradient
+    def __init__(self, u, place, x, dlse, lse, out, streamed):
+        self.u, self.like = u, x.p
+        self.x, self.dlse, self.lse, self.out = x, dlse, lse, out
+        (self.room,) = rooms(place, u, x.p, 1)
+        self.streamed = streamable(x, out, u, streamed)
 
-    def first(self, v0, n):
+    def first(self, v0, n, r):
         return State(None, None, None)
 
-    def second(self, v0, n, peak, whole):
-        def write(v, k):
-            put(self.out, v0 + v, self.above * exponential(fetch(self.x, v0 + v, k), self.total), k)
-
-        each_vector(n, self.u, write)
+    def second(self, v0, n, r, scales):
+        above, total = of_row(self.dlse.p, self.u, r), of_row(self.lse.p, self.u, r)
+        total = select(total == MINUS_INFINITY, zeros(total), total)  # a row without a number has no gradient
+        room = room_at(self.room, v0, r)
+        x = readable(self.x, self.u, r, v0, n, room)
+        gradient = lambda v, k, shift: above * exponential(load(at(x, v, shift), k), total)  # noqa: E731
+        write_results(view(self.out, self.u, r), v0, n, self.u, room, self.streamed, gradient)
 
 
 _lse_whole, _lse_split = two_passes(_ThroughLogSumExp)
 
 
 def _lse_signature(ndim, t):
-    return array(t, ndim), array(computed_type(t), 1), array(computed_type(t), 1), array(t, ndim)
+    return array(t, ndim), array(computed_type(t), 1), array(computed_type(t), 1), array(t, ndim), intp
 
 
 @kernel(lambda ndim, t: (*_lse_signature(ndim, t), *MEMORY))
-def logsumexp_backward(x, dlse, lse, out, scratch, grain, launcher, threads):
+def logsumexp_backward(x, dlse, lse, out, streamed, scratch, grain, launcher, threads):
     """``out = dlse * exp(x - lse)``."""
-    _lse_whole(x, dlse, lse, out, scratch, grain, launcher, threads)
+    _lse_whole(x, dlse, lse, out, streamed, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_lse_signature(ndim, t), STATES, *MEMORY))
-def split_logsumexp_backward(x, dlse, lse, out, states, scratch, grain, launcher, threads):
+def split_logsumexp_backward(x, dlse, lse, out, streamed, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
-    _lse_split(x, dlse, lse, out, states, scratch, grain, launcher, threads)
+    _lse_split(x, dlse, lse, out, streamed, states, scratch, grain, launcher, threads)

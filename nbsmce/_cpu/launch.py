@@ -13,14 +13,22 @@ from .host import Operand
 from .lanes.storage import LANES
 from .parallel import team
 from .sums import CHUNK, STATE_VECTORS
+from .units import SHORT
 
 _GRAIN = 1 << 14
+STREAM_BYTES = 1 << 24
+"""Results of so many bytes go past the cache."""
 _NO_MASK = {2: np.empty((0, 0), np.uint8), 3: np.empty((0, 0, 0), np.uint8)}
 
 
 def no_mask(data: np.ndarray) -> np.ndarray:
     """What kernels take for a mask where there is none."""
     return _NO_MASK[data.ndim]
+
+
+def streamed(results: np.ndarray) -> int:
+    """Whether results are so many that reading them back from the cache is not to be expected."""
+    return int(results.nbytes >= STREAM_BYTES)
 
 
 def launch(
@@ -45,5 +53,6 @@ def launch(
             chunks = -(-classes // CHUNK[itemsize])
             states = np.empty((data.shape[0], (chunks + 1) * STATE_VECTORS * LANES))
             return split[key](*arguments, states, *memory, 1, launcher, threads)
-        units = max(1, _GRAIN // (classes if ndim == 2 else classes * min(LANES, data.shape[2])))
+        rows = (LANES if classes <= SHORT else 1) if ndim == 2 else min(LANES, data.shape[2])
+        units = max(1, _GRAIN // (classes * rows))
         return kernel[key](*arguments, *memory, units, launcher, threads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import uint8
 
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import chunk_logits, masked_logits, rooms, stage
+from .chunks import chunk_logits, masked_logits, room_at, rooms, stage
 from .lanes import at, lanes_below, load, load_logits, select, splat, store, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
@@ -20,14 +20,14 @@ class _LogSumExp(Work):
     writes = False
 
     def __init__(self, u, place, x, mask, lse):
-        self.u, self.lse = u, lse
-        self.logits = masked_logits(x, mask, u)
+        self.u, self.x, self.mask, self.lse = u, x, mask, lse
         (self.room,) = rooms(place, u, x.p, 1)
 
-    def first(self, v0, n):
-        x = chunk_logits(self.logits, v0, n, self.u, self.room)
+    def first(self, v0, n, r):
+        room = room_at(self.room, v0, r)
+        x = chunk_logits(masked_logits(self.x, self.mask, self.u, r), v0, n, self.u, room)
         m = largest(x, n, self.u)
-        return State(wide(m), *exponentials(x, self.room, False, n, m, self.u))
+        return State(wide(m), *exponentials(x, room, False, n, m, self.u))
 
     def rows(self, whole):
         put_rows(self.lse.p, self.u, whole.peak + log_sum(whole))
@@ -37,13 +37,13 @@ class _Weighted(_LogSumExp):
     """One unit with a factor for each term; the logits are copied."""
 
     def __init__(self, u, place, x, b, mask, lse, sign):
-        self.u, self.lse, self.sign, self.b = u, lse, sign, view(b, u)
-        self.logits = masked_logits(x, mask, u, copied=True)
+        self.u, self.x, self.mask, self.b, self.lse, self.sign = u, x, mask, b, lse, sign
         self.room, self.factors = rooms(place, u, x.p, 2)
 
-    def first(self, v0, n):
-        x, factors = chunk_logits(self.logits, v0, n, self.u, self.room), self.factors
-        stage(self.b, v0, n, self.u, factors)
+    def first(self, v0, n, r):
+        logits = masked_logits(self.x, self.mask, self.u, r, copied=True)
+        x, factors = chunk_logits(logits, v0, n, self.u, room_at(self.room, v0, r)), room_at(self.factors, v0, r)
+        stage(view(self.b, self.u, r), v0, n, self.u, factors)
 
         def remove(v, k):  # what has the factor 0, whatever it is
             store(at(x, v), select(load(at(factors, v)) == 0.0, splat(x, MINUS_INFINITY), load(at(x, v))))

@@ -15,7 +15,7 @@ from . import host
 from . import nll as kernels_nll
 from .host import Kind, Operand
 from .lanes.storage import LANES
-from .launch import launch
+from .launch import launch, streamed
 from .layout import over_rows
 from .sums import NO_CLASS
 
@@ -201,6 +201,7 @@ def cross_entropy(
     total = RowSum(count if wanted.loss and not by_row else 0)
     loss = np.zeros(count, none.dtype) if by_row else none
     aux = AuxMemory(count if wanted.aux else 0, none.dtype)
+    past_cache = 0 if gradient is None else streamed(gradient)
     options = np.array([spec.label_smoothing, spec.z_loss, spec.logit_scale, spec.softcap, upstream])
 
     def work(views: list[np.ndarray], first_row: int) -> None:
@@ -214,7 +215,7 @@ def cross_entropy(
                 kernels.cross_entropy, kernels.split_cross_entropy, operand, x[part],
                 x[part], probabilities[part], targets.indices[at], weights, sample[at], above[at], given_lse[at],
                 loss[at], weighted, aux.lse[at], aux.z_loss[at], aux.predicted[at], dx[part], options,
-                spec.ignore_index, sums, rooms=3, more=(host.storage(probabilities),),
+                spec.ignore_index, past_cache, sums, rooms=3, more=(host.storage(probabilities),),
             )  # fmt: skip
 
     if data.size:

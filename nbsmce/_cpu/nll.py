@@ -9,7 +9,7 @@ from .lanes import branch, in_njit, peek, select, wide, zeros
 from .lanes.storage import computed_type
 from .parallel import in_parallel
 from .targets import add_rows, at_targets, optional_of_rows, put_at_targets, row_targets
-from .units import put_rows, unit_count, units, view
+from .units import put_rows, unit_count, units
 
 
 def _each(lo, hi, slot, x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index):
@@ -18,14 +18,14 @@ def _each(lo, hi, slot, x, target, weight, sample, dloss, loss, weighted, dx, up
         share = rows.weight * optional_of_rows(sample, u, 1.0)
 
         def losses(u=u, rows=rows, share=share):
-            x_t = wide(at_targets(view(x, u), u, rows.target))
+            x_t = wide(at_targets(x, u, rows.target))
             value = select(rows.live & (rows.weight != 0.0), zeros(share) - share * x_t, zeros(share))
             branch(loss.shape[0] > 0, lambda: put_rows(loss.p, u, value))
             branch(weighted.shape[0] > 0, lambda: put_rows(weighted.p, u, value))
 
         def gradient(u=u, rows=rows, share=share):
             above = optional_of_rows(dloss, u, 1.0) * peek(upstream.p, 0)
-            put_at_targets(view(dx, u), u, rows, zeros(share) - share * above)
+            put_at_targets(dx, u, rows, zeros(share) - share * above)
 
         branch(dx.shape[0] > 0, gradient, losses)
 

@@ -4,18 +4,22 @@ A kernel describes one unit by a class with
 
 ``fields``
     the fields of the :class:`~nbsmce._cpu.sums.State` that the first pass fills;
-``first(v0, n)``
-    the state of ``n`` classes from vector ``v0`` on;
+``start(v0, n)``
+    the part of the state of ``n`` classes from vector ``v0`` on that is found for all rows of the unit together;
+``first(v0, n, r)``
+    the rest of it, for row ``r``;
 ``rows(whole)``
     what follows from the state of all chunks: numbers of the rows;
-``second(v0, n, peak, whole)``
-    results of ``n`` classes, whose largest element is ``peak``; not called where ``writes`` is False;
+``scales(peak, whole)``
+    the numbers of rows that the results of a chunk are made with, whose largest elements are ``peak``;
+``second(v0, n, r, scales)``
+    results of ``n`` classes of row ``r``; not called where ``writes`` is False;
 ``last(whole)``
     what comes when all results are there.
 
-:func:`each_unit` does that unit after unit. :func:`first_pass`, :func:`between` and :func:`second_pass` do it for rows
-that are so few and so long that their chunks are given to different threads: the same code on the same chunks, and so
-the same bits.
+Rows abreast are one to these functions. :func:`each_unit` does that unit after unit. :func:`first_pass`,
+:func:`between` and :func:`second_pass` do it for rows that are so few and so long that their chunks are given to
+different threads: the same code on the same chunks, and so the same bits.
 """
 
 from __future__ import annotations
@@ -23,11 +27,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from .chunks import chunk_bounds, chunk_count
-from .lanes import advance, at, branch, float64_at, in_njit, steps
+from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
+from .lanes import advance, at, branch, computed, float64_at, in_njit, steps
 from .parallel import in_parallel
-from .sums import STATE_VECTORS, merged, save, saved
-from .units import Unit, unit_count, units
+from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, save, saved
+from .units import Unit, finish, unit_count, units, visits
 
 
 def slot_memory(scratch, slot):
@@ -35,28 +39,53 @@ def slot_memory(scratch, slot):
     return float64_at(advance(scratch.p, slot * scratch.strides[0]))
 
 
-def _peak(states, c, work):
-    """The largest element of chunk ``c``."""
-    return saved(states, c, ("peak",)).peak if work.fields else None
+def _first(work, u, states, c, r, like):
+    """The first pass over chunk ``c`` of row ``r``."""
+    bounds = chunk_bounds(u, c, like)
+    branch(r == 0, lambda: save(states, c, work.start(*bounds), u, None))
+    save(states, c, work.first(*bounds, r), u, r)
+
+
+def _second(work, u, states, c, r, whole, scales, like):
+    """The second pass over chunk ``c`` of row ``r``, with room for the scales."""
+
+    def compute():
+        peak = saved(states, c, ("peak",)).peak if work.fields else None
+        for place, vector in zip(_places(scales, work.kinds, like), work.scales(peak, whole), strict=True):
+            keep_rows(place, vector, u, None)
+
+    branch(r == 0, compute)
+    given = [kept_row(place, u, r) for place in _places(scales, work.kinds, like)]
+    work.second(*chunk_bounds(u, c, like), r, given)
+
+
+def _places(scales, kinds, like):
+    """Where the scales of a chunk are kept, which are float64 or in the type that ``like`` is computed in."""
+    both = {"wide": scales, "computed": computed(scales, like)}
+    return [advance(both[kind], i * (SCALE_BYTES // 8)) for i, kind in enumerate(kinds)]
 
 
 def each_unit(x, lo, hi, scratch, slot, wanted, make):
     """``make(u, place)`` describes unit ``u``, with scratch memory from ``place`` on; ``wanted`` is the second pass."""
-    states = slot_memory(scratch, slot)
+    scales = slot_memory(scratch, slot)
+    states = advance(scales, SCALE_BYTES)
     for u in units(x, lo, hi):
         chunks = chunk_count(u, x.p)
         work = make(u, at(states, chunks * STATE_VECTORS))
 
         def both(work=work, u=u, chunks=chunks):
-            for c in steps(0, chunks):
-                save(states, c, work.first(*chunk_bounds(u, c, x.p)))
+            for r in visits(u):
+                for c in steps(0, chunks):
+                    _first(work, u, states, c, r, x.p)
             whole = merged(states, chunks, work.fields)
             work.rows(whole)
             if work.writes:
 
                 def write(work=work, u=u, whole=whole):
-                    for c in steps(0, chunks):
-                        work.second(*chunk_bounds(u, c, x.p), _peak(states, c, work), whole)
+                    for r in visits(u):
+                        for c in steps(0, chunks):
+                            _second(work, u, states, c, r, whole, scales, x.p)
+                    finish(work.streamed)
                     work.last(whole)
 
                 branch(wanted, write)
@@ -68,7 +97,7 @@ def each_unit(x, lo, hi, scratch, slot, wanted, make):
 
 
 def _row(x, i):
-    return Unit(False, x.shape[1], i, 1, 0, 0)
+    return Unit(False, x.shape[1], i, 1, 0, 0, shared=True)
 
 
 def _states(x, states, i):
@@ -76,23 +105,27 @@ def _states(x, states, i):
     return at(states.p, i * ((chunk_count(_row(x, 0), x.p) + 1) * STATE_VECTORS))
 
 
+def _behind_scales(scratch, slot):
+    return advance(slot_memory(scratch, slot), SCALE_BYTES)
+
+
 def first_pass(x, lo, hi, states, scratch, slot, make):
     """The states of chunks ``[lo, hi)``, counted through all rows."""
     chunks = chunk_count(_row(x, 0), x.p)
     for i in steps(lo, hi):
         u = _row(x, i // chunks)
-        work = make(u, slot_memory(scratch, slot))
-        save(_states(x, states, i // chunks), i % chunks, work.first(*chunk_bounds(u, i % chunks, x.p)))
+        _first(make(u, _behind_scales(scratch, slot)), u, _states(x, states, i // chunks), i % chunks, 0, x.p)
 
 
 def between(x, lo, hi, states, scratch, slot, make):
     """The states of rows ``[lo, hi)``, and their numbers."""
     chunks = chunk_count(_row(x, 0), x.p)
     for i in steps(lo, hi):
-        work = make(_row(x, i), slot_memory(scratch, slot))
+        u = _row(x, i)
+        work = make(u, _behind_scales(scratch, slot))
         mine = _states(x, states, i)
         whole = merged(mine, chunks, work.fields)
-        save(mine, chunks, whole)
+        save(mine, chunks, whole, u, 0)
         work.rows(whole)
 
 
@@ -101,17 +134,18 @@ def second_pass(x, lo, hi, states, scratch, slot, make):
     chunks = chunk_count(_row(x, 0), x.p)
     for i in steps(lo, hi):
         u = _row(x, i // chunks)
-        work = make(u, slot_memory(scratch, slot))
+        work = make(u, _behind_scales(scratch, slot))
         mine = _states(x, states, i // chunks)
         whole = saved(mine, chunks, work.fields)
-        work.second(*chunk_bounds(u, i % chunks, x.p), _peak(mine, i % chunks, work), whole)
+        _second(work, u, mine, i % chunks, 0, whole, slot_memory(scratch, slot), x.p)
+        finish(work.streamed)
 
 
 def end(x, lo, hi, states, scratch, slot, make):
     """What comes when all results of rows ``[lo, hi)`` are there."""
     chunks = chunk_count(_row(x, 0), x.p)
     for i in steps(lo, hi):
-        work = make(_row(x, i), slot_memory(scratch, slot))
+        work = make(_row(x, i), _behind_scales(scratch, slot))
         work.last(saved(_states(x, states, i), chunks, work.fields))
 
 
@@ -173,8 +207,10 @@ class Work:
     """What most kernels have in common."""
 
     fields: tuple[str, ...] = ("peak", "count", "rest")
+    kinds: tuple[str, ...] = ()  # of the scales: "wide" ones are float64, "computed" what the logits are computed in
     writes = True
     idle: Any = False  # nothing is to be done but what ``rest`` does
+    streamed: Any = False  # results go past the cache
 
     @staticmethod
     def wants(*arrays):
@@ -185,8 +221,16 @@ class Work:
     def result(*arrays):
         """What the kernel returns."""
 
+    def start(self, v0, n):
+        """Everything is found row by row."""
+        return State(None, None, None)
+
     def rows(self, whole):
         """No numbers of rows."""
+
+    def scales(self, peak, whole):
+        """No scales."""
+        return ()
 
     def last(self, whole):
         """Nothing comes after the results."""

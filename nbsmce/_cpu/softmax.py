@@ -5,11 +5,11 @@ from __future__ import annotations
 from numba import intp, uint8
 
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import chunk_count, chunk_logits, masked_logits, rooms
-from .lanes import at, branch, fma, load, narrow, select, wide, zeros
+from .chunks import chunk_count, chunk_logits, masked_logits, room_at, rooms
+from .lanes import at, branch, fma, invert, load, narrow, select, wide, zeros
 from .passes import Work, two_passes
 from .sums import State, decay, exponential_sum, exponentials, largest, log_sum
-from .units import each_vector, inside, plain, put, shown, view
+from .units import inside, plain, shown, streamable, view, write_results
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS
 
 
@@ -52,70 +52,83 @@ def log_scaled(x, m, high, low):
 
 class _Softmax(Work):
     """One unit. The exponentials stay where the results will be, or in scratch memory if those have another type or
-    layout; the chunks of a longer row that can have neither compute them again.
+    layout or go past the cache; the chunks of a row for which that has no room compute them again.
     """
 
-    def __init__(self, u, place, x, mask, out, log):
+    kinds = ("computed",) * 4
+
+    def __init__(self, u, place, x, mask, out, log, streamed):
         self.u, self.like, self.log = u, x.p, log
-        self.logits, self.out = masked_logits(x, mask, u), view(out, u)
-        (self.room,) = rooms(place, u, x.p, 1)
-        self.into_out = plain(out, u)
-        self.keep = (log == 0) & ((chunk_count(u, x.p) == 1) | self.into_out)
+        self.x, self.mask, self.out = x, mask, out
+        (self.room,) = rooms(place, u, x.p, 1, whole=True)
+        self.streamed = streamable(x, out, u, streamed)
+        self.into_out = plain(out, u) & invert(self.streamed)
+        self.keep = (log == 0) & ((chunk_count(u, x.p) == 1) | self.into_out | self.room.whole)
 
-    def kept(self, v0):
-        return branch(self.into_out, lambda: inside(self.out, v0), lambda: self.room)
+    def kept(self, v0, r):
+        """Where the exponentials of a chunk are kept."""
+        return branch(self.into_out, lambda: inside(view(self.out, self.u, r), v0), lambda: room_at(self.room, v0, r))
 
-    def first(self, v0, n):
-        x = chunk_logits(self.logits, v0, n, self.u, self.room)
+    def logits(self, v0, n, r):
+        return chunk_logits(masked_logits(self.x, self.mask, self.u, r), v0, n, self.u, room_at(self.room, v0, r))
+
+    def first(self, v0, n, r):
+        x = self.logits(v0, n, r)
         m = largest(x, n, self.u)
-        count, rest = exponentials(x, self.kept(v0), self.keep, n, m, self.u)
+        count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u)
         return State(wide(m), count, rest)
 
-    def second(self, v0, n, peak, whole):
-        branch(self.log == 0, lambda: self.softmax(v0, n, peak, whole), lambda: self.log_softmax(v0, n, whole))
+    def scales(self, peak, whole):
+        like = self.like
 
-    def softmax(self, v0, n, peak, whole):
-        e = self.kept(v0)
+        def softmax():
+            high, low = quotient(decay(peak, whole.peak), exponential_sum(whole), like)
+            return high, low, smallest_kept(high, like)
 
-        def again():
-            x = chunk_logits(self.logits, v0, n, self.u, self.room)
-            exponentials(x, e, True, n, narrow(peak, self.like), self.u)
+        def log_softmax():
+            infinite = whole.peak - whole.peak  # NaN where the largest element is infinite, else 0
+            return *split(log_sum(whole) + infinite, like), narrow(whole.peak, like)
 
-        branch(self.keep, lambda: None, again)
-        high, low = quotient(decay(peak, whole.peak), exponential_sum(whole), self.like)
-        bound = smallest_kept(high, self.like)
-        each_vector(n, self.u, lambda v, k: self.put(v0 + v, scaled(load(at(e, v), k), high, low, bound), k, 0.0))
+        return *branch(self.log == 0, softmax, log_softmax), narrow(peak, like)
 
-    def log_softmax(self, v0, n, whole):
-        x = chunk_logits(self.logits, v0, n, self.u, self.room)
-        m = narrow(whole.peak, self.like)
-        infinite = whole.peak - whole.peak  # NaN where the largest element is infinite, else 0
-        high, low = split(log_sum(whole) + infinite, self.like)
-        each_vector(
-            n, self.u, lambda v, k: self.put(v0 + v, log_scaled(load(at(x, v), k), m, high, low), k, MINUS_INFINITY)
-        )
+    def second(self, v0, n, r, scales):
+        *scale, peak = scales
+        branch(self.log == 0, lambda: self.softmax(v0, n, r, peak, *scale), lambda: self.log_softmax(v0, n, r, *scale))
 
-    def put(self, v, value, k, hidden):
-        def masked():
-            return select(shown(self.logits.mask, v, k), value, hidden)
+    def softmax(self, v0, n, r, peak, high, low, bound):
+        e = self.kept(v0, r)
+        branch(self.keep, lambda: None, lambda: exponentials(self.logits(v0, n, r), e, True, n, peak, self.u))
+        self.write(v0, n, r, e, lambda x: scaled(x, high, low, bound), 0.0)
 
-        put(self.out, v, branch(self.logits.masked, masked, lambda: value), k)
+    def log_softmax(self, v0, n, r, high, low, m):
+        self.write(v0, n, r, self.logits(v0, n, r), lambda x: log_scaled(x, m, high, low), MINUS_INFINITY)
+
+    def write(self, v0, n, r, source, result, hidden):
+        mask = view(self.mask, self.u, r)
+        masked = self.mask.shape[0] > 0
+
+        def value(v, k, shift):
+            y = result(load(at(source, v, shift), k))
+            return branch(masked, lambda: select(shown(mask, v0 + v, k, shift), y, hidden), lambda: y)
+
+        out = view(self.out, self.u, r)
+        write_results(out, v0, n, self.u, room_at(self.room, v0, r), self.streamed, value)
 
 
 _whole, _split = two_passes(_Softmax)
 
 
 def _signature(ndim, t):
-    return array(t, ndim), array(uint8, ndim), array(t, ndim), intp
+    return array(t, ndim), array(uint8, ndim), array(t, ndim), intp, intp
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
-def softmax(x, mask, out, log, scratch, grain, launcher, threads):
+def softmax(x, mask, out, log, streamed, scratch, grain, launcher, threads):
     """``out = softmax(x)``, or its logarithm."""
-    _whole(x, mask, out, log, scratch, grain, launcher, threads)
+    _whole(x, mask, out, log, streamed, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))
-def split_softmax(x, mask, out, log, states, scratch, grain, launcher, threads):
+def split_softmax(x, mask, out, log, streamed, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
-    _split(x, mask, out, log, states, scratch, grain, launcher, threads)
+    _split(x, mask, out, log, streamed, states, scratch, grain, launcher, threads)

@@ -21,12 +21,17 @@ from .lanes import (
     Variable,
     at,
     branch,
+    count_lanes,
+    float64_of,
+    lane,
     lane_max,
     lane_sum,
     lanes_below,
     larger,
     load,
     load_logits,
+    peek,
+    poke,
     select,
     splat,
     steps,
@@ -41,9 +46,10 @@ CHUNK = {4: 4096, 8: 2048}  # classes of a chunk, by the bytes of a number
 
 
 class State(NamedTuple):
-    """What is known of a unit, or of one chunk of it: float64 vectors with a lane for each row (along: all alike).
+    """What is known of the rows of a unit, or of one chunk of them: float64 vectors with a lane for each row.
 
-    A kernel that does not need a field leaves it None.
+    That of a single row along has the same in every lane, until :func:`save`. A field that a kernel does not need is
+    None.
     """
 
     peak: Any  # the largest element m
@@ -118,7 +124,7 @@ def exponentials(x, e, keep, n, m, u):
 
     With ``keep``, ``exp(x - m) * 2**EXP_BIAS`` is written to ``e``, which may be ``x``.
     """
-    count, rest, top = Variable(zeros(x)), Stripes(u), reference(m)
+    count, rest, top = Variable(zeros(x) if u.abreast else 0), Stripes(u), reference(m)
 
     def one(v, k):
         value = load_logits(at(x, v), k)
@@ -126,7 +132,8 @@ def exponentials(x, e, keep, n, m, u):
         branch(keep, lambda: store(at(e, v), y, k))
         same = (value == m) & lanes_below(k)
         rest.add(v, wide(select(same, zeros(x), y)))
-        count.value = count.value + select(same, splat(x, 1.0), zeros(x))
+        more = select(same, splat(x, 1.0), zeros(x)) if u.abreast else count_lanes(same)
+        count.value = count.value + more
 
     vectors = n if u.abreast else n // LANES
     for v in steps(0, vectors):
@@ -134,17 +141,30 @@ def exponentials(x, e, keep, n, m, u):
     if u.abreast:
         return wide(count.value), rest.total()
     one(vectors, n % LANES)
-    return splat(rest.p, lane_sum(count.value)), rest.total()
+    return splat(rest.p, float64_of(count.value)), rest.total()
 
 
 # -- chunks together ---------------------------------------------------------------------------------------------------
 
 
-def save(states, c, state):
-    """Keep what is known of chunk ``c``."""
+def save(states, c, state, u, r=0):
+    """Keep what is known of chunk ``c``: of row ``r`` of a unit, or of rows abreast."""
     for i, vector in enumerate(state):
         if vector is not None:
-            store(at(states, c * STATE_VECTORS + i), vector)
+            keep_rows(at(states, c * STATE_VECTORS + i), vector, u, r)
+
+
+def keep_rows(p, vector, u, r):
+    """Write numbers of rows to their lanes: of all rows, or (along) of row ``r`` alone, which is in every lane."""
+    if u.abreast or r is None:
+        store(p, vector)
+    else:
+        poke(p, r, lane(vector, 0))
+
+
+def kept_row(p, u, r):
+    """What ``p`` holds, with the number of row ``r`` in every lane where rows are not abreast."""
+    return load(p) if u.abreast else splat(p, peek(p, r))
 
 
 def saved(states, c, fields):

@@ -32,12 +32,12 @@ from .lanes import (
     zeros,
 )
 from .sums import NO_CLASS, Stripes, reference
-from .units import each_vector, of_rows
+from .units import corner, each_vector, of_rows
 from .vmath import INFINITY, tanh
 
 
 class Rows(NamedTuple):
-    """The class indices of a unit's rows, a lane for each; along a row all are alike."""
+    """The class indices of a unit's rows, a lane for each."""
 
     target: Any  # the class as int64, 0 where there is none
     live: Any  # rows that are not ignored
@@ -49,20 +49,19 @@ def optional_of_rows(a, u, default):
     return wide(branch(a.shape[0] > 0, lambda: of_rows(a.p, u), lambda: splat(a.p, default)))
 
 
-def at_targets(a, u, target):
-    """The elements of a view at the target classes."""
-    if u.abreast:
-        return gather_at(a.p, target * a.step + lane_index() * a.lane, u.rows)
-    return splat(a.p, lane(gather_at(a.p, target * a.lane, 1), 0))
+def at_targets(x, u, target):
+    """The elements of an array at the target classes of a unit's rows."""
+    p, of_class, of_row = corner(x, u)
+    return gather_at(p, target * of_class + lane_index() * of_row, u.rows)
 
 
-def target_logits(logits, rows, v0, n, u):
+def target_logits(x, scale, softcap, rows, v0, n, u):
     """The effective logits of target classes among ``n`` from vector ``v0`` on, as float64; 0 for the others."""
     first = v0 if u.abreast else v0 * LANES
     here = (rows.target >= first) & (rows.target < first + n)
-    x = at_targets(logits.x, u, select(here, rows.target, first)) * logits.scale
-    x = branch(logits.softcap != 0.0, lambda: tanh(x / logits.softcap) * logits.softcap, lambda: x)
-    return wide(select(here, x, zeros(x)))
+    logits = at_targets(x, u, select(here, rows.target, first)) * scale
+    logits = branch(softcap != 0.0, lambda: tanh(logits / softcap) * softcap, lambda: logits)
+    return wide(select(here, logits, zeros(logits)))
 
 
 def class_weights(weight, target):
@@ -89,41 +88,40 @@ def row_targets(target, weight, ignore_index, u):
 
 def put_at_targets(a, u, rows, x):
     """Write one number at the target class of every row that is not ignored."""
-    class_stride, row_stride = (a.step, a.lane) if u.abreast else (a.lane, 0)
+    first, of_class, of_row = corner(a, u)
     for i in steps(0, u.rows):
-        p = advance(a.p, lane(rows.target, i) * class_stride + i * row_stride)
+        p = advance(first, lane(rows.target, i) * of_class + i * of_row)
         branch(lane(rows.live, i), lambda p=p, i=i: store(p, splat(p, lane(x, i)), 1))
 
 
 class Mass(NamedTuple):
     """The target mass of the classes other than a class index: that of probabilities and of label smoothing."""
 
-    y: Any  # staged probabilities of a chunk, read if ``given``
-    given: Any
+    given: Any  # there are probabilities
     weight: Any  # the array of class weights, of size 0 if there are none
     smoothing: Any
     classes: Any  # their number, as float64
 
-    def of(self, v0, v, k, u):
-        """The mass ``q`` of vector ``v`` of a chunk that starts with vector ``v0``."""
+    def of(self, y, v0, v, k, u, shift=0):
+        """The mass ``q`` of vector ``v`` of a chunk that starts with vector ``v0`` and has the probabilities ``y``."""
 
         def weights():
             p = self.weight.p
-            return splat(p, peek(p, v0 + v)) if u.abreast else load(at(p, v0 + v), k)
+            return splat(p, peek(p, v0 + v)) if u.abreast else load(at(p, v0 + v, shift), k)
 
         ones = splat(self.weight.p, 1.0)
         w = branch(self.weight.shape[0] > 0, weights, lambda: ones)
-        y = branch(self.given, lambda: load(at(self.y, v), k), lambda: zeros(ones))
+        y = branch(self.given, lambda: load(at(y, v, shift), k), lambda: zeros(ones))
         return select(lanes_below(k), _formula.target_mass(y, w, self.smoothing, self.classes), zeros(ones))
 
 
-def target_sums(mass, x, v0, n, m, u):
+def target_sums(mass, y, x, v0, n, m, u):
     """``(sum(q), sum(q * (m - x)))`` of a chunk; a mass of 0 counts nothing, also on a logit of minus infinity."""
     total, cross = Stripes(u), Stripes(u)
     top = reference(m)
 
     def one(v, k):
-        q = mass.of(v0, v, k, u)
+        q = mass.of(y, v0, v, k, u)
         total.add(v, wide(q))
         cross.add(v, wide(select(q == 0.0, zeros(q), q * (top - load_logits(at(x, v), k)))))
 

@@ -1,10 +1,13 @@
 """How sixteen lanes lie over a matrix of rows and classes.
 
-Kernels work on *units*. A unit is one row of a matrix (rows, classes), with the lanes running along its classes; or up
-to sixteen neighbouring rows of (outer, classes, inner) *abreast*, a lane for each and a vector for each class. Rows of
-few classes and class axes that are not the last are taken abreast. Both go through the same loops over the vectors of a
-unit, and every sum is taken in the order described in :mod:`nbsmce._cpu.sums`, so the way a row is taken does not show
-in its bits.
+Kernels work on *units* of up to sixteen rows. Along the rows of a matrix (rows, classes) the lanes are classes, and a
+unit's rows are gone over one by one; it has several where they are short, so that what is computed once for a row (a
+logarithm, a quotient) is computed for all of them at once. In (outer, classes, inner) neighbouring rows lie *abreast*,
+a lane for each and a vector for each class; rows of few classes and class axes that are not the last are taken so. Both
+go through the same loops over the vectors of a row or of rows abreast, and every sum is taken in the order described in
+:mod:`nbsmce._cpu.sums`, so the way a row is taken does not show in its bits.
+
+What is known of the rows of a unit is in both cases a vector with a lane for each.
 """
 
 from __future__ import annotations
@@ -14,26 +17,37 @@ from typing import Any, NamedTuple
 from .lanes import (
     LANES,
     advance,
+    at,
     branch,
     computed,
+    fence,
     gather,
     gather_mask,
+    invert,
     is_half,
     itemsize,
-    lane,
     load,
     narrow,
+    past,
+    peek,
+    same_place,
     scatter,
     select,
     smaller,
     splat,
     steps,
     store,
+    store_past_cache,
+    transposed,
+    zeros,
 )
+
+SHORT = 1024
+"""Rows along of up to so many classes are taken sixteen at a time."""
 
 
 class Unit(NamedTuple):
-    """A row, or rows abreast; ``first`` numbers the rows of all units."""
+    """Rows along, or rows abreast; ``first`` numbers the rows of all units."""
 
     abreast: bool
     classes: Any
@@ -41,12 +55,19 @@ class Unit(NamedTuple):
     rows: Any
     outer: Any
     inner: Any
+    shared: bool = False  # other threads have other chunks of it
+
+
+def together(classes):
+    """How many rows along are one unit."""
+    return select(classes > SHORT, 1, LANES)
 
 
 def unit_count(x):
     """How many units an array has."""
     if len(x.shape) == 2:
-        return x.shape[0]
+        per = together(x.shape[1])
+        return (x.shape[0] + (per - 1)) // per
     return x.shape[0] * ((x.shape[2] + (LANES - 1)) // LANES)
 
 
@@ -55,7 +76,8 @@ def units(x, lo, hi):
     classes = x.shape[1]
     for i in steps(lo, hi):
         if len(x.shape) == 2:
-            yield Unit(False, classes, i, 1, 0, 0)
+            first = i * together(classes)
+            yield Unit(False, classes, first, smaller(together(classes), x.shape[0] - first), 0, 0)
         else:
             per = (x.shape[2] + (LANES - 1)) // LANES
             outer, inner = i // per, i % per * LANES
@@ -63,22 +85,33 @@ def units(x, lo, hi):
             yield Unit(True, classes, outer * x.shape[2] + inner, rows, outer, inner)
 
 
+def visits(u):
+    """The rows that are gone over one by one: numbers within the unit."""
+    return [0] if u.abreast else steps(0, u.rows)
+
+
 # -- views of an array -------------------------------------------------------------------------------------------------
 
 
+def corner(x, u):
+    """Class 0 of the first row of a unit in ``x``, and how many bytes the next class and the next row are from it."""
+    if u.abreast:
+        return advance(x.p, u.outer * x.strides[0] + u.inner * x.strides[2]), x.strides[1], x.strides[2]
+    return advance(x.p, u.first * x.strides[0]), x.strides[1], x.strides[0]
+
+
 class View(NamedTuple):
-    """Vector ``v`` of a unit is the sixteen numbers ``lane`` bytes apart that start ``v * step`` bytes after ``p``."""
+    """Vector ``v`` is the sixteen numbers ``lane`` bytes apart that start ``v * step`` bytes after ``p``."""
 
     p: Any
     step: Any
     lane: Any
 
 
-def view(x, u):
-    """The vectors of a unit in ``x``."""
-    if u.abreast:
-        return View(advance(x.p, u.outer * x.strides[0] + u.inner * x.strides[2]), x.strides[1], x.strides[2])
-    return View(advance(x.p, u.first * x.strides[0]), x.strides[1] * LANES, x.strides[1])
+def view(x, u, r=0):
+    """The vectors of row ``r`` of a unit in ``x``, or of all its rows abreast."""
+    p, of_class, of_row = corner(x, u)
+    return View(p, of_class, of_row) if u.abreast else View(advance(p, r * of_row), of_class * LANES, of_class)
 
 
 def plain(x, u):
@@ -86,9 +119,9 @@ def plain(x, u):
     return False if u.abreast or is_half(x.p) else x.strides[1] == itemsize(x.p)
 
 
-def place(a, v):
-    """Where vector ``v`` of a view starts."""
-    return advance(a.p, a.step * v)
+def place(a, v, shift=0):
+    """Where vector ``v`` of a view starts, along rows ``shift`` classes later."""
+    return advance(a.p, a.step * v + a.lane * shift)
 
 
 def inside(a, v):
@@ -96,21 +129,55 @@ def inside(a, v):
     return computed(place(a, v), a.p)
 
 
-def fetch(a, v, k=LANES):
+def fetch(a, v, k=LANES, shift=0):
     """Vector ``v``, 0 from lane ``k`` on."""
-    p = place(a, v)
+    p = place(a, v, shift)
     return branch(a.lane == itemsize(p), lambda: load(p, k), lambda: gather(p, a.lane, k))
 
 
-def put(a, v, x, k=LANES):
+def put(a, v, x, k=LANES, shift=0, streamed=False):
     """Write the first ``k`` lanes of vector ``v``."""
-    p = place(a, v)
-    branch(a.lane == itemsize(p), lambda: store(p, x, k), lambda: scatter(p, a.lane, x, k))
+    p = place(a, v, shift)
+    branch(a.lane == itemsize(p), lambda: _write(p, x, k, streamed), lambda: scatter(p, a.lane, x, k))
 
 
-def shown(mask, v, k=LANES):
+def shown(mask, v, k=LANES, shift=0):
     """The truth values of vector ``v`` of a view of bytes."""
-    return gather_mask(place(mask, v), mask.lane, k)
+    return gather_mask(place(mask, v, shift), mask.lane, k)
+
+
+# -- classes side by side, rows abreast: tiles of sixteen by sixteen ---------------------------------------------------
+
+
+def unpack(a, v0, n, u, room):
+    """Copy ``n`` classes of a packed view from ``v0`` on to ``room``, a vector for each class.
+
+    A gather of sixteen rows takes several times as long as its share of loading rows and transposing them in registers.
+    """
+    for block in steps(0, n, LANES):
+        k = smaller(LANES, n - block)
+        p = place(a, v0 + block)
+        rows = [_tile_row(p, i * a.lane, k, i < u.rows) for i in range(LANES)]
+        for i, vector in enumerate(transposed(rows)):
+            target = advance(room, (block + i) * (LANES * itemsize(room)))
+            branch(i < k, lambda target=target, vector=vector: store(target, vector))
+
+
+def _tile_row(p, offset, k, there):
+    return branch(there, lambda: load(advance(p, offset), k), lambda: zeros(p))
+
+
+def pack(a, v0, n, u, room):
+    """The other way: write ``n`` classes from ``room`` to a packed view."""
+    for block in steps(0, n, LANES):
+        k = smaller(LANES, n - block)
+        p = place(a, v0 + block)
+        vectors = [load(advance(room, (block + i) * (LANES * itemsize(room)))) for i in range(LANES)]
+        for i, row in enumerate(transposed(vectors)):
+            branch(i < u.rows, lambda i=i, row=row: store(advance(p, i * a.lane), row, k))
+
+
+# -- loops -------------------------------------------------------------------------------------------------------------
 
 
 def each_vector(n, u, action):
@@ -127,13 +194,73 @@ def each_vector(n, u, action):
         branch(n % LANES != 0, lambda: action(n // LANES, n % LANES))
 
 
+def write_results(a, v0, n, u, room, streamed, result):
+    """Write ``result(v, k, shift)`` for the vectors of ``n`` classes from vector ``v0`` of a view on.
+
+    Rows abreast are made in ``room`` first. Along rows, those that are ``streamed`` begin at a cache line, ``shift``
+    classes later, after a vector for the classes before.
+    """
+    direct = False if u.abreast or is_half(a.p) else a.lane == itemsize(a.p)
+    if u.abreast:
+        shift, to = 0, room
+    else:
+        line = min(64, LANES * itemsize(a.p))
+        to_line = smaller((line - past(place(a, v0), line)) % line // itemsize(a.p), n)
+        shift, to = select(streamed, to_line, 0), branch(direct, lambda: inside(a, v0), lambda: room)
+    make = lambda v, k, s: _write(at(to, v, s), result(v, k, s), k, direct & streamed)  # noqa: E731
+    _from_line(n, u, shift, make)
+
+    def copy():
+        _from_line(n, u, shift, lambda v, k, s: put(a, v0 + v, load(at(room, v, s), k), k, s, streamed))
+
+    if u.abreast:
+        branch(a.step == itemsize(a.p), lambda: pack(a, v0, n, u, room), copy)
+    else:
+        branch(direct, lambda: None, copy)
+
+
+def _from_line(n, u, shift, action):
+    """``action(v, k, shift)`` for the vectors from class ``shift`` on, and before for the classes that come first."""
+    branch(shift != 0, lambda: action(0, shift, 0))
+    each_vector(n - shift, u, lambda v, k: action(v, k, shift))
+
+
+def _write(p, x, k, streamed):
+    """The first ``k`` lanes to neighbours in memory; where all of them are ``streamed``, past the cache."""
+    if isinstance(k, int) and k == LANES:
+        branch(streamed, lambda: store_past_cache(p, x), lambda: store(p, x))
+    else:
+        store(p, x, k)
+
+
+def streamable(x, out, u, streamed):
+    """Whether results go past the cache: they are not where the input is, and have no gaps.
+
+    Lines that are not in the cache would be read before they are written.
+    """
+    if u.abreast:
+        return False
+    whole = (out.strides[1] == itemsize(out.p)) & (past(out.p, itemsize(out.p)) == 0)
+    whole = whole & (out.strides[0] % itemsize(out.p) == 0) & (u.classes >= 4 * LANES)
+    return (streamed != 0) & whole & invert(same_place(x.p, out.p))
+
+
+def finish(streamed):
+    """After the last result."""
+    branch(streamed, fence)
+
+
 # -- numbers of rows ---------------------------------------------------------------------------------------------------
 
 
 def of_rows(p, u):
-    """The numbers of a unit's rows: a lane for each; along a row it is in every lane."""
-    first = advance(p, u.first * itemsize(p))
-    return load(first, u.rows) if u.abreast else splat(p, lane(load(first, 1), 0))
+    """The numbers of a unit's rows."""
+    return load(advance(p, u.first * itemsize(p)), u.rows)
+
+
+def of_row(p, u, r):
+    """The number of row ``r`` in every lane, or those of the rows abreast."""
+    return of_rows(p, u) if u.abreast else splat(p, peek(p, u.first + r))
 
 
 def put_rows(p, u, x):

@@ -6,7 +6,7 @@ measures the errors that the docstrings state.
 
 from __future__ import annotations
 
-from .lanes import absolute, fma, from_bits, larger, select, splat, to_bits, to_float, zeros
+from .lanes import absolute, fma, from_bits, select, splat, to_bits, to_float, zeros
 
 MINUS_INFINITY = float("-inf")
 INFINITY = float("inf")
@@ -52,12 +52,12 @@ def exp_difference(x, m):
     error = (x - (d - t)) - (m + t)
     # Adding the rounder leaves an integer in the lowest bits: n plus the exponent's offset, ready to be shifted there.
     rounder = 1.5 * 2.0**mantissa + offset + EXP_BIAS
-    shifted = fma(larger(d, splat(x, lowest)), _LOG2_E, rounder)
+    shifted = fma(d, _LOG2_E, rounder)  # below the lowest all that follows is nonsense, and not taken
     n = shifted - rounder
     r = fma(n, -ln2, d) + fma(n, -ln2_low, error)
-    p = fma(r * r, polynomial(r, coefficients), r) + 1.0
+    p = fma(r * r, polynomial(r, coefficients), r)
     scale = from_bits(to_bits(shifted) << mantissa)
-    return select(d < lowest, zeros(x), p * scale)
+    return select(d < lowest, zeros(x), fma(p, scale, scale))
 
 
 def exp_any(x, m):

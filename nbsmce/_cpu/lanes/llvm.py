@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -243,45 +243,6 @@ def lanes_below(k: Any) -> Value:
 def lane_index() -> Value:
     """``[0, 1, ..., 15]`` as int64."""
     return Value(Vector(types.int64), counting(I64))
-
-
-def lane(x: Value, i: Any) -> Value:
-    """The number in lane ``i``."""
-    return Value(x.dtype, here().extract_element(x.value, integer(i, types.int32).value))
-
-
-def _fold(x: Value, combine: Callable[[Value, Value], Value]) -> Value:
-    """Lanes 0 to 7 with 8 to 15, then halves of that: the order is part of the promise of equal bits."""
-    value, width = x.value, LANES
-    while width > 1:
-        width //= 2
-        low, high = (
-            here().shuffle_vector(value, value, ir.Constant(ir.VectorType(I32, width), list(lanes)))
-            for lanes in (range(width), range(width, 2 * width))
-        )
-        value = combine(Value(x.type, low), Value(x.type, high)).value
-    return Value(x.dtype, here().extract_element(value, I32(0)))
-
-
-def lane_sum(x: Value) -> Value:
-    """The sum of the lanes, as a tree of halves."""
-    return _fold(x, lambda a, b: a + b)
-
-
-def lane_max(x: Value) -> Value:
-    """The largest lane; none may be NaN."""
-    return _fold(x, larger)
-
-
-def lane_min(x: Value) -> Value:
-    """The smallest lane of integers."""
-    return _fold(x, lambda a, b: select(b < a, b, a))
-
-
-def any_lane(mask: Value) -> Value:
-    """Whether some lane is true."""
-    bits = here().bitcast(mask.value, ir.IntType(LANES))
-    return Value(types.boolean, here().icmp_unsigned("!=", bits, ir.IntType(LANES)(0)))
 
 
 def _lane_by_lane(name: str, x: Value, *others: Value) -> Value:

@@ -73,7 +73,7 @@ def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any]
 
 def _either(a: Any, b: Any, ends: list[ir.Block]) -> Any:
     """``a`` or ``b``, whichever block the code came from."""
-    if a is None:
+    if a is None or b is None:
         return None
     if isinstance(a, tuple):
         parts = [_either(x, y, ends) for x, y in zip(a, b, strict=True)]

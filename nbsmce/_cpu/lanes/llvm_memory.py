@@ -125,9 +125,9 @@ def advance(p: Pointer, nbytes: Any) -> Pointer:
     return Pointer(p.type, here().bitcast(byte, p.value.type))
 
 
-def at(p: Pointer, v: Any) -> Pointer:
-    """Where vector ``v`` starts, of numbers that follow each other from ``p`` on."""
-    return advance(p, v * (LANES * itemsize(p)))
+def at(p: Pointer, v: Any, shift: Any = 0) -> Pointer:
+    """Where vector ``v`` starts, of numbers that follow each other from number ``shift`` after ``p`` on."""
+    return advance(p, (v * LANES + shift) * itemsize(p))
 
 
 def _as(p: Pointer, dtype: types.Type) -> Pointer:
@@ -219,6 +219,36 @@ def scatter(p: Pointer, stride: Any, x: Value, k: Any = LANES) -> None:
 def peek(p: Pointer, i: Any) -> Value:
     """Number ``i`` of numbers that follow each other from ``p`` on, not of a half type."""
     return Value(p.dtype, here().load(here().gep(p.value, [integer(i).value])))
+
+
+def poke(p: Pointer, i: Any, x: Value) -> None:
+    """Write a scalar as number ``i``."""
+    here().store(x.value, here().gep(p.value, [integer(i).value]))
+
+
+def past(p: Pointer, nbytes: int) -> Value:
+    """How many bytes ``p`` is past a multiple of ``nbytes``, a power of 2."""
+    return Value(types.int64, here().and_(here().ptrtoint(p.value, I64), I64(nbytes - 1)))
+
+
+def same_place(p: Pointer, q: Pointer) -> Value:
+    """Whether two pointers are equal."""
+    address, other = (here().ptrtoint(pointer.value, I64) for pointer in (p, q))
+    return Value(types.boolean, here().icmp_unsigned("==", address, other))
+
+
+def store_past_cache(p: Pointer, x: Value) -> None:
+    """All lanes to memory that they fill in whole cache lines, which are then not read first; ``fence`` must follow."""
+    encode = _ENCODE.get(p.dtype)
+    raw = encode(here(), x.value) if encode else x.value
+    place = here().bitcast(p.value, raw.type.as_pointer())
+    where = here().store(raw, place, align=min(64, LANES * itemsize(p)))
+    where.set_metadata("nontemporal", here().module.add_metadata([I32(1)]))
+
+
+def fence() -> None:
+    """Order what was stored past the cache before what follows."""
+    here().fence("seq_cst")
 
 
 def gather_mask(p: Pointer, stride: Any, k: Any = LANES) -> Value:
