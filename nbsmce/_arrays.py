@@ -14,6 +14,8 @@ def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
     As in PyTorch, a single number counts as one dimension.
     """
+    if type(axis) is int and -ndim <= axis < ndim:
+        return (axis % ndim,)
     if axis is None:
         return tuple(range(max(ndim, 1)))
     several = isinstance(axis, (tuple, list))

@@ -38,8 +38,12 @@ STATES = array(types.float64, 2)
 """Room for the states of all chunks of all rows, before the scratch memory."""
 
 
+STORAGE = {"f": types.float32, "d": types.float64, "h": types.int16, "H": types.uint16}
+"""What kernels read and write, by the character of NumPy's dtype: the half types are the integers of their bits."""
+
+
 class Kernel(dict):
-    """Entry points by dimension and storage types, compiled on first use: ``kernel[ndim, storage](*arguments)``.
+    """Entry points by dimension and storage, compiled on first use: ``kernel[ndim, character](*arguments)``.
 
     Each has a dispatcher with a single signature, so a call can neither trigger another compilation nor select
     another type's code.
@@ -52,7 +56,7 @@ class Kernel(dict):
     def __missing__(self, key: tuple[Any, ...]) -> Callable[..., Any]:
         entry = numba.njit(nogil=True, error_model="numpy")(self.function)
         if JIT:
-            entry.compile(self.signature(*key))
+            entry.compile(self.signature(*(STORAGE.get(part, part) for part in key)))
             entry.disable_compile()
         self[key] = entry
         return entry

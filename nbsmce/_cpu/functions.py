@@ -12,7 +12,7 @@ from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
-from .layout import over_rows
+from .layout import is_matrix, of_matrices, over_rows
 
 
 def _one_dimension(array: np.ndarray) -> np.ndarray:
@@ -38,6 +38,11 @@ def _each_row(
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
+    kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
+    if where is None and out is None and type(x) is np.ndarray and x.dtype in host.PLAIN and is_matrix(x, axis):
+        data, results = of_matrices(x, y := np.empty(x.shape, x.dtype))
+        launch(*kernels, data, data, no_mask(data), results, log, streamed(y), rooms=1)
+        return y
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))
@@ -46,8 +51,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
     def work(_: int, data: np.ndarray, hidden: np.ndarray | None, results: np.ndarray) -> None:
         hidden = no_mask(data) if hidden is None else hidden
-        kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
-        launch(*kernels, operand, data, data, hidden, results, log, streamed(memory), rooms=1)
+        launch(*kernels, data, data, hidden, results, log, streamed(memory), rooms=1)
 
     if memory.size:
         _each_row([operand.data, mask], [memory], axes, work)
@@ -65,9 +69,11 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
 
     def work(_: int, data: np.ndarray, result: np.ndarray, gradient: np.ndarray) -> None:
         kernels = gradients.softmax_backward, gradients.split_softmax_backward
-        launch(*kernels, above, data, data, result, gradient, log, streamed(memory), rooms=2)
+        launch(*kernels, data, data, result, gradient, log, streamed(memory), rooms=2)
 
-    if memory.size:
+    if out is None and is_matrix(memory, axis):
+        work(0, *of_matrices(above.data, below.data, memory))
+    elif memory.size:
         _each_row([above.data, below.data], [memory], axes, work, replaceable=2)
     return host.result(memory, out, above.kind)
 
@@ -90,6 +96,12 @@ def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
     operand, factors = host.floating(x, "x"), None
+    kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.split_logsumexp
+    if b is None and where is None and out is None and not (keepdims or return_sign) and is_matrix(operand.data, axis):
+        lse = np.empty(operand.data.shape[:1], operand.kind.computed.dtype)
+        (data,) = of_matrices(operand.data)
+        launch(*kernels, data, data, no_mask(data), lse, rooms=1)
+        return host.result(lse, None, operand.kind.computed)
     if b is not None:
         operand, factor = _together(operand, host.floating(b, "b"))
         try:
@@ -111,12 +123,11 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
         rows = slice(first, first + data.size // data.shape[1])
         part = lse.reshape(-1)[rows]
         if b is None:
-            kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.split_logsumexp
-            launch(*kernels, operand, data, data, hidden, part, rooms=1)
+            launch(*kernels, data, data, hidden, part, rooms=1)
         else:
             signs = sign.reshape(-1)[rows]
             kernel = logsumexp_kernels.weighted_logsumexp
-            launch(kernel, None, operand, data, data, b, hidden, part, signs, rooms=2)
+            launch(kernel, None, data, data, b, hidden, part, signs, rooms=2)
 
     if operand.data.size:
         _each_row([operand.data, factors, mask], [], axes, work)
@@ -143,7 +154,7 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     def work(first: int, data: np.ndarray, gradient: np.ndarray) -> None:
         rows = slice(first, first + data.size // data.shape[1])
         kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
-        launch(*kernels, operand, data, data, above[rows], total[rows], gradient, streamed(memory), rooms=1)
+        launch(*kernels, data, data, above[rows], total[rows], gradient, streamed(memory), rooms=1)
 
     if memory.size:
         _each_row([operand.data], [memory], axes, work)

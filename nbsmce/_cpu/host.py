@@ -7,7 +7,6 @@ import threading
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import types
 
 _REFUSED = {
     "pandas": "pass {name}.to_numpy()",
@@ -16,7 +15,6 @@ _REFUSED = {
     "dask": "use {name}.map_blocks, or pass {name}.compute()",
 }
 _DATA = {"float16": np.int16, "bfloat16": np.uint16, "float32": np.float32, "float64": np.float64}
-_STORAGE = {"f": types.float32, "d": types.float64, "h": types.int16, "H": types.uint16}
 
 
 class Kind(NamedTuple):
@@ -29,7 +27,7 @@ class Kind(NamedTuple):
     @property
     def computed(self) -> Kind:
         """The kind of losses and of logarithms of sums: float32 for the half types."""
-        return self if self.name == "float64" else Kind(np.dtype(np.float32), "float32", self.torch)
+        return self if self.name in ("float32", "float64") else Kind(np.dtype(np.float32), "float32", self.torch)
 
 
 class Operand(NamedTuple):
@@ -42,15 +40,9 @@ class Operand(NamedTuple):
     data: np.ndarray
     kind: Kind
 
-    @property
-    def storage(self) -> types.Type:
-        """The Numba type of an element."""
-        return storage(self.data)
 
-
-def storage(data: np.ndarray) -> types.Type:
-    """The Numba type of the elements of an operand's data."""
-    return _STORAGE[data.dtype.char]
+PLAIN = {np.dtype(name): Kind(np.dtype(name), name, False) for name in ("float32", "float64")}
+"""The kinds of NumPy arrays that kernels read as they are."""
 
 
 # -- in ----------------------------------------------------------------------------------------------------------------
@@ -66,7 +58,7 @@ def is_floating(value: Any) -> bool:
     if is_torch(value):
         return bool(value.dtype.is_floating_point)
     dtype = np.asarray(value).dtype
-    return dtype.kind == "f" or dtype.name == "bfloat16"
+    return dtype.kind == "f" or (dtype.kind == "V" and dtype.name == "bfloat16")
 
 
 def as_numpy(value: Any, name: str) -> np.ndarray:
@@ -105,6 +97,8 @@ def _torch_to_numpy(value: Any, name: str) -> np.ndarray:
 
 def floating(value: Any, name: str) -> Operand:
     """A floating argument; integers and truth values become float64."""
+    if type(value) is np.ndarray and (kind := PLAIN.get(value.dtype)) is not None:
+        return Operand(value, kind)
     array = as_numpy(value, name)
     dtype, torch = array.dtype, False
     if type(value) is not np.ndarray:

@@ -23,6 +23,22 @@ _SMALL_SLAB = 1 << 14
 Work = Callable[[list[np.ndarray], int], None]
 
 
+def is_matrix(array: np.ndarray, axis: object) -> bool:
+    """Whether an array is a matrix whose rows hold the classes.
+
+    :func:`of_matrices` then does what :func:`over_rows` would, in a tenth of the time: most of that of a small call.
+    """
+    return array.ndim == 2 and type(axis) is int and axis in (-1, 1) and array.size > 0
+
+
+def of_matrices(*arrays: np.ndarray) -> list[np.ndarray]:
+    """Such arrays, of one shape and apart in memory, as kernels take them."""
+    rows, classes = arrays[0].shape
+    if classes <= FEW_CLASSES and rows >= LANES:
+        return [a.T[None] for a in arrays]
+    return list(arrays)
+
+
 def over_rows(
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
@@ -130,6 +146,4 @@ def _arrange(arrays: list[np.ndarray]) -> list[np.ndarray]:
     if inner > 1:
         return arrays
     rows = [a[:, :, 0] for a in arrays]
-    if classes <= FEW_CLASSES and outer >= LANES:
-        return [a.T[None] for a in rows]
-    return rows
+    return of_matrices(*rows)

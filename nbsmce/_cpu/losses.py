@@ -16,7 +16,7 @@ from . import nll as kernels_nll
 from .host import Kind, Operand
 from .lanes.storage import LANES
 from .launch import launch, streamed
-from .layout import over_rows
+from .layout import is_matrix, of_matrices, over_rows
 from .sums import NO_CLASS
 
 _PANEL = 1 << 16
@@ -37,8 +37,10 @@ class Targets(NamedTuple):
 
 def _targets(target: Any, logits: Operand, axis: int) -> Targets:
     shape = logits.data.shape
-    rows = _arrays.without(shape, (axis,))
+    rows = shape[:axis] + shape[axis + 1 :]
     array = host.as_numpy(target, "target")
+    if array.dtype == np.int64 and array.shape == rows:
+        return Targets(np.ascontiguousarray(array).reshape(-1), None, rows)
     if host.is_floating(target) and (array.size or array.shape != rows):
         if array.shape != shape:
             raise ValueError(
@@ -71,7 +73,7 @@ def _denominator(
 ) -> float:
     """What a mean over rows with class indices is divided by. Raises where an index is no class."""
     total = np.zeros(1)
-    kernel = kernels.inspect_targets[host.storage(weight),]
+    kernel = kernels.inspect_targets[weight.dtype.char,]
     first = kernel(indices, weight, sample, classes, ignore_index, total)
     if first != NO_CLASS:
         raise IndexError(
@@ -135,8 +137,10 @@ def panels(x: np.ndarray, first_row: int, limit: int) -> Iterator[tuple[Any, int
 
 
 def _mean(total: float, divisor: float) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.float64(total) / np.float64(divisor))
+    """``total / divisor``, also where that is 0, as IEEE 754 has it."""
+    if divisor:
+        return total / divisor
+    return math.nan if not total or math.isnan(total) else math.copysign(math.inf, total)
 
 
 def _reduced(loss: np.ndarray, total: RowSum, divisor: float, spec: LossSpec, rows: tuple[int, ...], kind: Kind) -> Any:
@@ -212,15 +216,17 @@ def cross_entropy(
             at = slice(first, stop)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels.cross_entropy, kernels.split_cross_entropy, operand, x[part],
+                kernels.cross_entropy, kernels.split_cross_entropy, x[part],
                 x[part], probabilities[part], targets.indices[at], weights, sample[at], above[at], given_lse[at],
                 loss[at], weighted, aux.lse[at], aux.z_loss[at], aux.predicted[at], dx[part], options,
-                spec.ignore_index, past_cache, sums, rooms=3, more=(host.storage(probabilities),),
+                spec.ignore_index, past_cache, sums, rooms=3, more=probabilities.dtype.char,
             )  # fmt: skip
 
-    if data.size:
-        guarded = [targets.indices, weights, sample, above, given_lse]
-        over_rows([data] if y is None else [data, y], [] if gradient is None else [gradient], (axis,), work, guarded)
+    inputs, outputs = [data] if y is None else [data, y], [] if gradient is None else [gradient]
+    if out is None and is_matrix(data, axis):
+        work(of_matrices(*inputs, *outputs), 0)
+    elif data.size:
+        over_rows(inputs, outputs, (axis,), work, [targets.indices, weights, sample, above, given_lse])
     return (
         _reduced(loss, total, divisor, spec, rows, kind.computed) if wanted.loss else None,
         None if gradient is None else host.result(gradient, out, kind),
@@ -245,9 +251,14 @@ class AuxMemory:
     """The arrays behind :class:`Aux`."""
 
     def __init__(self, count: int, dtype: np.dtype) -> None:
-        self.lse = np.full(count, -np.inf, dtype)
-        self.z_loss = np.zeros(count, dtype)
-        self.predicted = np.full(count, -1, np.int64)
+        self.lse, self.z_loss, self.predicted = (
+            np.empty(count, dtype),
+            np.zeros(count, dtype),
+            np.empty(count, np.int64),
+        )
+        if count:
+            self.lse.fill(-np.inf)
+            self.predicted.fill(-1)
 
     def result(self, targets: Targets, axis: int, spec: LossSpec, kind: Kind) -> Aux:
         if targets.probabilities is None:
@@ -313,7 +324,7 @@ def nll_loss(
             at = slice(first, stop)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels_nll.nll, None, operand, x[part],
+                kernels_nll.nll, None, x[part],
                 x[part], indices[at], weights, sample[at], above[at], loss[at], weighted, dx[part], scale,
                 spec.ignore_index, sums, rooms=None,
             )  # fmt: skip

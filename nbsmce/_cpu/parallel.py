@@ -116,7 +116,7 @@ def _launcher() -> Any:
 
 
 class Team:
-    """``with team(work) as (launcher, threads):`` decides how many threads a call may use.
+    """``with team as (launcher, threads):`` decides how many threads a call may use.
 
     One call at a time has the threads; what other Python threads call meanwhile runs in them alone. A forked child
     runs everything serially when its parent had started the threads: they did not come along, and asking OpenMP for
@@ -134,13 +134,8 @@ class Team:
         self._lock = threading.Lock()
         self._orphaned = self._started
 
-    def __call__(self, work: int) -> Team:
-        self._local.work = work
-        return self
-
     def __enter__(self) -> tuple[int, int]:
-        small = self._local.work < SERIAL_WORK
-        if small or get_num_threads() == 1 or self._orphaned or not JIT or not self._lock.acquire(blocking=False):
+        if get_num_threads() == 1 or self._orphaned or not JIT or not self._lock.acquire(blocking=False):
             self._local.held = False
             return 0, 1
         self._local.held = True
@@ -156,8 +151,5 @@ class Team:
         if self._local.held:
             self._lock.release()
 
-
-SERIAL_WORK = 1 << 15
-"""Calls that handle fewer numbers than this stay in one thread: starting the others costs more than they save."""
 
 team = Team()
