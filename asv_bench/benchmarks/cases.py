@@ -66,32 +66,24 @@ def dtype_of(name: str) -> np.dtype:
 
 
 class Inputs:
-    """Logits of a shape such as ``"512x1000"`` or, with a class axis that is not the last, ``"64x100x49@1"``.
+    """Logits of a shape such as ``"512x1000"``; ``"64x100x49@1"`` has its classes on axis 1, ``"9x7F"`` Fortran order.
 
-    ``spread`` is their standard deviation; ``inf`` makes half of them ``-inf``; ``strided`` takes a transposed view.
-    ``option`` is an option of the losses that is given beside them.
+    ``spread`` is their standard deviation; ``inf`` makes half of them ``-inf``. ``option`` is an option of the losses
+    that is given beside them.
     """
 
-    def __init__(
-        self,
-        shape: str,
-        dtype: str = "float32",
-        spread: float = 3.0,
-        option: str = "",
-        layout: str = "C",
-        seed: int = 0,
-    ) -> None:
-        sizes, _, axis = shape.partition("@")
+    def __init__(self, shape: str, dtype: str = "float32", spread: float = 3.0, option: str = "") -> None:
+        sizes, _, axis = shape.removesuffix("F").partition("@")
         self.shape = tuple(int(n) for n in sizes.split("x"))
         self.axis = int(axis or -1) % len(self.shape)
         self.dtype = dtype_of(dtype)
         self.option = option
-        self.random = np.random.default_rng(seed)
+        self.random = np.random.default_rng(0)
         x = self.random.standard_normal(self.shape, np.float32)
         x *= 3.0 if spread == np.inf else spread
         if spread == np.inf:
             x[self.random.random(self.shape, np.float32) < 0.5] = -np.inf
-        self.x = np.asarray(x.astype(self.dtype), order="F" if layout == "F" else "C")
+        self.x = np.asarray(x.astype(self.dtype), order="F" if shape.endswith("F") else "C")
         self.classes = self.shape[self.axis]
         self.rows = tuple(n for i, n in enumerate(self.shape) if i != self.axis)
 
