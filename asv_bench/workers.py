@@ -24,7 +24,7 @@ from benchmarks.timing import calls_in, seconds
 
 ROOT = Path(__file__).parent.parent
 BATCH = 0.02  # seconds of calls in a row
-PAUSE = 0.005  # until a library's threads have stopped spinning
+PAUSE = 0.003  # until a library's threads have stopped spinning
 LIMIT = "limit"  # takes the place of a library: the memory limit for as many reads and writes
 
 
@@ -80,15 +80,15 @@ class Worker:
         return self.answer()["seconds"]
 
 
-def prepare(workers: Iterable[tuple[Worker, Case]]) -> list[tuple[int, str]]:
-    """How many calls each makes in a round, and the reason if it is none. All compile at the same time."""
+def prepare(workers: Iterable[tuple[Worker, Case]], duration: float = BATCH) -> list[tuple[int, str]]:
+    """How many calls take ``duration``, and the reason if it is none. All compile at the same time."""
     workers = list(workers)
     for worker, case in workers:
         worker.ask(library=worker.library, case=dataclasses.asdict(case))
     ready = [worker.answer() for worker, _ in workers]
     for (worker, _), reply in zip(workers, ready, strict=True):
         if "skip" not in reply:
-            worker.ask(calibrate=True)  # one after the other
+            worker.ask(calibrate=duration)  # one after the other
             reply |= worker.answer()
     return [(reply.get("number", 0), reply.get("skip", "")) for reply in ready]
 
@@ -127,7 +127,7 @@ def _serve() -> None:
                 call = _prepared(request["library"], Case(**request["case"]))
                 reply: dict[str, Any] = {}
             elif "calibrate" in request:
-                reply = {"number": calls_in(call, BATCH)}
+                reply = {"number": calls_in(call, request["calibrate"])}
             else:
                 reply = {"seconds": seconds(call, request["number"])}
         except Skip as reason:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import itertools
-import json
-import os
 import pkgutil
 import re
 import subprocess
@@ -149,18 +147,7 @@ def test_peers_compute_the_same(operation, library, shape):
         np.testing.assert_allclose(b.reshape(a.shape), a, rtol=2e-4, atol=1e-6)
 
 
-def test_asv_finds_and_runs_them(tmp_path):
+def test_asv_finds_and_runs_them(asv):
     """Through asv itself: the whole suite is read, and one case is timed."""
-    config = tmp_path / "asv.conf.json"
-    text = (FOLDER.parent / "asv.conf.json").read_text()
-    values = json.loads(re.sub(r"^\s*//.*$", "", text, flags=re.M))
-    values |= {"repo": str(FOLDER.parents[1]), "benchmark_dir": str(FOLDER), "results_dir": str(tmp_path)}
-    config.write_text(json.dumps(values))
-    (tmp_path / ".asv-machine.json").write_text('{"version": 1, "test": {"machine": "test"}}')
-    home = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path)}
-    asv = [sys.executable, "-m", "asv", "run", "--config", str(config), "-E", f"existing:{sys.executable}"]
-    case = r"softmax.Softmax.time_softmax\('nbsmce', '1x10'"
-    options = ["--machine", "test", "--quick", "--show-stderr", "--dry-run", "--bench", case]
-    told = subprocess.run([*asv, *options], capture_output=True, text=True, env=home)
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert re.search(r"nbsmce.*[\d.]+(±[\d.]+)?[nμm]s", told.stdout), told.stdout
+    told = asv.run("test", r"softmax.Softmax.time_softmax\('nbsmce', '1x10'", "--dry-run")
+    assert re.search(r"nbsmce.*[\d.]+(±[\d.]+)?[nμm]s", told), told
