@@ -54,11 +54,11 @@ def gate(head: str, only: str) -> tuple[int, dict[str, float], set[str]]:
     return told.returncode, {n: float(r) for n, r, _ in rows}, {n for n, _, verdict in rows if "slower" in verdict}
 
 
-def planted(function: str, folder: Path) -> Path:
-    """The package with one function that takes a fifth longer."""
+def planted(function: str, folder: Path, slowdown: float = SLOWDOWN) -> Path:
+    """The package with one function that takes longer by that share."""
     shutil.copytree(ROOT / "nbsmce", folder / "nbsmce", ignore=shutil.ignore_patterns("__pycache__"))
     init = folder / "nbsmce" / "__init__.py"
-    init.write_text(init.read_text() + SLOWER.replace("NAME", function).replace("SLOWDOWN", str(SLOWDOWN)))
+    init.write_text(init.read_text() + SLOWER.replace("NAME", function).replace("SLOWDOWN", str(slowdown)))
     return folder
 
 

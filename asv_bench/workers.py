@@ -62,6 +62,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.process.stdin.close()
         self.process.wait()
+        self.process.stdout.close()
 
     def ask(self, **request: Any) -> None:
         self.process.stdin.write(json.dumps(request) + "\n")

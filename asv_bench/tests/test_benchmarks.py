@@ -40,10 +40,10 @@ def all_cases():
 
 
 def choices(group):
-    """Names (libraries, functions, options) all; of sizes the smallest."""
+    """Names (libraries, functions, options) all; of sizes the smallest; of processes that compile one."""
     lists = []
     for name, values in zip(getattr(group, "param_names", ()), getattr(group, "params", ()), strict=True):
-        smallest = name in ("shape", "classes", "rows", "threads", "spread")
+        smallest = name in ("shape", "classes", "rows", "threads", "spread") or group.__name__ == "FirstCall"
         lists.append(values[:1] if smallest else values)
     return itertools.product(*lists)
 

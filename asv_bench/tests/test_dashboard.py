@@ -15,6 +15,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import plots
 import publish
 import pytest
 
@@ -150,6 +151,16 @@ def test_the_list_has_the_last_values(page, site):
     page.wait_for_selector("#summarylist-body table tbody tr", timeout=20_000)
     keep(page, "list")
     assert "time_cross_entropy" in page.inner_text("#summarylist-body")
+
+
+@pytest.mark.usefixtures("site")
+def test_the_pictures_are_drawn(asv, tmp_path):
+    results = plots.Results(MACHINE, folder=asv.folder / "results")
+    assert results.of(plots.SPEED["softmax"]).keys() >= {("nbsmce", "1x10"), ("SciPy", "1x10")}
+    assert ("nbsmce", "512x1000") not in results.of(plots.SPEED["softmax"]), "was not measured"
+    for draw in (plots.speed, plots.limit, plots.ulp):
+        draw(results).savefig(tmp_path / f"{draw.__name__}.png")
+        assert (tmp_path / f"{draw.__name__}.png").stat().st_size > 10_000
 
 
 def test_nothing_was_asked_of_another_server(page):
