@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, StrMethodFormatter
 
 HERE = Path(__file__).parent
 COLORS = {
@@ -66,15 +67,22 @@ def axes_of(figure: Figure, count: int, results: Results) -> list[Any]:
     return list(figure.subplots(-(-count // columns), columns, squeeze=False).ravel())
 
 
-def bars(ax: Any, groups: list[str], series: dict[str, list[float]]) -> None:
-    """Groups of bars, a color for each library; a missing number leaves its place empty."""
+def plain(ax: Any) -> None:
+    """Numbers such as 20 on a logarithmic axis, in place of powers of ten."""
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+
+
+def bars(ax: Any, groups: list[str], series: dict[str, list[float]], start: float = 0) -> None:
+    """Groups of bars from ``start``, a color for each library; a missing number leaves its place empty."""
     width = 0.8 / max(1, len(series))
     for k, (name, heights) in enumerate(series.items()):
         places = [i + (k + 0.5) * width - 0.4 for i in range(len(groups))]
-        ax.bar(places, heights, width, label=name, color=COLORS[name])
+        ax.bar(places, [h - start for h in heights], width, bottom=start, label=name, color=COLORS[name])
     ax.set_xticks(range(len(groups)), groups, fontsize=8)
     ax.grid(axis="y", alpha=0.3)
-    ax.legend(fontsize=8)
+    if series:
+        ax.legend(fontsize=8)
 
 
 def speed(results: Results) -> Figure:
@@ -86,9 +94,10 @@ def speed(results: Results) -> Figure:
         peers = [peer for peer in COLORS if peer != "nbsmce" and any(key[0] == peer for key in found)]
         nan = math.nan
         ratios = {p: [found.get((p, s), nan) / found.get(("nbsmce", s), nan) for s in shapes] for p in peers}
-        bars(ax, shapes, ratios)
+        bars(ax, shapes, ratios, start=1)
         ax.axhline(1, color=COLORS["nbsmce"], linewidth=2)
         ax.set_yscale("log")
+        plain(ax)
         ax.set(title=f"{name}, float32", xlabel="rows x classes", ylabel="time / time of nbsmce")
     return figure
 
@@ -114,6 +123,7 @@ def ulp(results: Results) -> Figure:
             points = [(spread, e) for (name, f, spread), e in found.items() if (name, f) == (library, function)]
             wide = 2.5 if library == "nbsmce" else 1.5
             ax.loglog(*zip(*points, strict=True), "o-", label=library, color=COLORS[library], linewidth=wide)
+        plain(ax)
         ax.set(title=f"{function}, float32", xlabel="standard deviation of the logits", ylabel="largest error / ulp")
         ax.grid(alpha=0.3)
         ax.legend(fontsize=8)
