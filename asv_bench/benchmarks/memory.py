@@ -3,7 +3,7 @@
 import tracemalloc
 
 from .cases import MEMORY, Inputs
-from .timing import Operation, once
+from .timing import ByFunction, Operation, once
 
 FUNCTIONS = [
     "softmax",
@@ -15,17 +15,11 @@ FUNCTIONS = [
 ]
 
 
-class MemoryLimit(Operation):
+class MemoryLimit(ByFunction):
     """66 MB of logits. The bytes are those that any implementation must move (``cases.TRAFFIC``)."""
 
     params = (["nbsmce", "PyTorch"], FUNCTIONS)
-    param_names = ("library", "function")
     shape = MEMORY
-
-    @once
-    def setup(self, library, function):
-        self.operation = function
-        self.prepare(library, Inputs(self.shape))
 
     def track_share_of_limit(self, library, function):
         return self.share_of_limit()
@@ -38,17 +32,11 @@ class MemoryLimit(Operation):
     track_gigabytes_per_second.unit = "GB/s"
 
 
-class Allocated(Operation):
+class Allocated(ByFunction):
     """What one call allocates through Python and NumPy, in sizes of the logits: the result, and what else?"""
 
     params = (["nbsmce", "SciPy"], ["softmax", "logsumexp", "cross_entropy"])
-    param_names = ("library", "function")
     shape = "256x32000"
-
-    @once
-    def setup(self, library, function):
-        self.operation = function
-        self.prepare(library, Inputs(self.shape))
 
     def track_allocated(self, library, function):
         tracemalloc.start()

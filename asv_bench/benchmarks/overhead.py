@@ -1,7 +1,7 @@
 """What a call costs before the first number is computed: one row of ten classes, every function."""
 
-from .cases import TINY, Inputs
-from .timing import Operation, once
+from .cases import TINY
+from .timing import ByFunction
 
 FUNCTIONS = [
     "softmax",
@@ -13,15 +13,10 @@ FUNCTIONS = [
 ]
 
 
-class Overhead(Operation):
+class Overhead(ByFunction):
     params = (["nbsmce", "PyTorch"], FUNCTIONS)
-    param_names = ("library", "function")
+    shape = TINY
     repeat = (5, 50, 0.5)
-
-    @once
-    def setup(self, library, function):
-        self.operation = function
-        self.prepare(library, Inputs(TINY))
 
     def time_function(self, library, function):
         self.call()

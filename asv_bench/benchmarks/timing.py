@@ -87,3 +87,15 @@ class Operation:
         number = calls_in(self.call, 5e-3)
         spent = statistics.median(seconds(self.call, number) for _ in range(15))
         return round(self.inputs.bytes_moved(self.operation) / spent / 1e9, 3)
+
+
+class ByFunction(Operation):
+    """Base of benchmarks with a library and a function, all on one shape."""
+
+    param_names = ("library", "function")
+    shape = ""
+
+    @once
+    def setup(self, library: str, function: str) -> None:
+        self.operation = function
+        self.prepare(library, Inputs(self.shape))
