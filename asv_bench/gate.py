@@ -6,8 +6,9 @@
 
 Both commits are unpacked, and a process of each is timed in turns, some milliseconds at a time: what slows the machine
 down slows both. Where a process lands in memory can make the same code some percent slower for as long as it lives, so
-this is done with several pairs of processes, and a case counts by the median of its pairs. What is slower by more than
-the factor is measured once more in fresh processes, and has to be slower again.
+this is done with several pairs of processes, and a case counts by the median of its pairs. A second process of BASE
+takes turns with them: by how much it differs from the first is noise, and raises the factor where there is much. What
+is slower by more than the factor is measured once more in fresh processes, and has to be slower again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import math
 import statistics
 import subprocess
 import sys
@@ -29,6 +31,8 @@ from workers import ROOT, Case, Worker, prepare, rounds
 FACTOR = 1.10
 PAIRS, ROUNDS = 3, 40
 BATCH = 4e-3  # seconds of calls in a row: many short turns, so that some meet a quiet machine
+
+Ratios = dict[Case, float]
 
 FUNCTIONS = [
     "softmax",
@@ -66,23 +70,31 @@ def typical(times: list[float]) -> float:
     return statistics.quantiles(times, n=4)[0]
 
 
-def measure(base: Path, head: Path, cases: list[Case], pairs: int) -> dict[Case, float]:
-    """How long head takes of base, for each case that both have."""
+def measure(base: Path, head: Path, cases: list[Case], pairs: int) -> tuple[Ratios, Ratios]:
+    """How long head takes of base, and a second process of base of the first, for each case that both have."""
     ratios: dict[Case, list[float]] = {case: [] for case in cases}
+    controls: dict[Case, list[float]] = {case: [] for case in cases}
     for _ in range(pairs):
-        with Worker("nbsmce", base) as old, Worker("nbsmce", head) as new:
+        with Worker("nbsmce", base) as old, Worker("nbsmce", head) as new, Worker("nbsmce", base) as again:
             for case in cases:
-                (number, no_base), (_, no_head) = prepare([(old, case), (new, case)], BATCH)
+                (number, no_base), (_, no_head), _ = prepare([(w, case) for w in (old, new, again)], BATCH)
                 if no_head and not no_base:
                     raise RuntimeError(f"{case}: {no_head}")
                 if no_base:
                     continue
-                before, after = rounds([(old, number), (new, number)], ROUNDS)
-                ratios[case].append(typical(after) / typical(before))
-    return {case: statistics.median(each) for case, each in ratios.items() if each}
+                before, after, control = map(typical, rounds([(w, number) for w in (old, new, again)], ROUNDS))
+                ratios[case].append(after / before)
+                controls[case].append(control / before)
+    return tuple({case: statistics.median(v) for case, v in each.items() if v} for each in (ratios, controls))
 
 
-def report(first: dict[Case, float], second: dict[Case, float], factor: float) -> tuple[str, list[Case]]:
+def seen(factor: float, controls: Ratios) -> float:
+    """The factor that this run can tell from nothing: more than asked for where base differs from itself by much."""
+    noise = sorted(abs(math.log(ratio)) for ratio in controls.values())
+    return max(factor, math.exp(1.5 * noise[int(0.9 * len(noise))]))
+
+
+def report(first: Ratios, second: Ratios, factor: float, asked: float) -> tuple[str, list[Case]]:
     """A table in Markdown, and the cases that were slower twice."""
     slower = [case for case, ratio in second.items() if ratio > factor]
     lines = ["| case | head / base | again | |", "|---|---|---|---|"]
@@ -90,7 +102,9 @@ def report(first: dict[Case, float], second: dict[Case, float], factor: float) -
         again = f"{second[case]:.3f}" if case in second else ""
         verdict = "**slower**" if case in slower else "faster" if ratio < 1 / factor else ""
         lines.append(f"| {case} | {ratio:.3f} | {again} | {verdict} |")
-    count = f"{len(slower)} of {len(first)} cases are slower by more than {100 * (factor - 1):.0f} %."
+    count = f"{len(slower)} of {len(first)} cases are slower, twice, by more than {100 * (factor - 1):.0f} %."
+    if factor > asked:
+        count += " Smaller differences could not be told from noise."
     return "\n".join([count, "", *lines, ""]), slower
 
 
@@ -100,6 +114,7 @@ def main() -> int:
     parser.add_argument("head", nargs="?", default="HEAD")
     parser.add_argument("--factor", type=float, default=FACTOR)
     parser.add_argument("--pairs", type=int, default=PAIRS, help="pairs of processes")
+    parser.add_argument("--again", type=int, default=PAIRS + 2, help="pairs for what looks slower")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose names contain it")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there")
     options = parser.parse_args()
@@ -108,16 +123,20 @@ def main() -> int:
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
         try:
             base, head = (unpacked(c, f) for c, f in zip((options.base, options.head), folders, strict=True))
-            first = measure(base, head, cases, options.pairs)
+            first, controls = measure(base, head, cases, options.pairs)
             if not first:
                 raise RuntimeError("no case was measured")
-            suspects = [case for case, ratio in first.items() if ratio > options.factor]
-            second = measure(base, head, suspects, options.pairs + 2) if suspects else {}
+            factor = seen(options.factor, controls)
+            suspects = [case for case, ratio in first.items() if ratio > factor]
+            second: Ratios = {}
+            if suspects:
+                second, controls = measure(base, head, suspects, options.again)
+                factor = seen(factor, controls)
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             told = getattr(error, "stderr", None)
             print(f"not measured: {told.decode() if told else error}", file=sys.stderr)
             return 2
-    text, slower = report(first, second, options.factor)
+    text, slower = report(first, second, factor, options.factor)
     print(text)
     if options.markdown:
         options.markdown.write_text(text)

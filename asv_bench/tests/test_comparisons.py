@@ -21,10 +21,12 @@ def run(script, *arguments):
     return subprocess.run(command, capture_output=True, text=True, cwd=HERE.parent)
 
 
-def test_the_gate_finds_what_takes_twice_as_long(tmp_path):
-    slow = planted("logsumexp", tmp_path, slowdown=1.0)
+def test_the_gate_finds_what_takes_three_times_as_long(tmp_path):
+    slow = planted("logsumexp", tmp_path, slowdown=2.0)  # so much that it is found on a busy machine, too
     table = tmp_path / "table.md"
-    told = run("gate.py", ".", str(slow), "--only", "logsumexp 64x128", "--pairs", "1", "--markdown", str(table))
+    told = run(
+        "gate.py", ".", str(slow), "--only", "logsumexp 1x10", "--pairs", "1", "--again", "1", "--markdown", str(table)
+    )
     assert told.returncode == 1, told.stdout + told.stderr
     assert "**slower**" in table.read_text()
 
@@ -50,9 +52,17 @@ def test_a_case_that_head_lacks_is_no_success(tmp_path):
 
 def test_an_unstable_case_has_to_be_slower_twice():
     case, other = Case("softmax", "1x10"), Case("softmax", "64x128")
-    text, slower = gate.report({case: 1.3, other: 1.2}, {case: 1.04, other: 1.19}, 1.1)
+    text, slower = gate.report({case: 1.3, other: 1.2}, {case: 1.04, other: 1.19}, 1.1, 1.1)
     assert slower == [other]
     assert text.startswith("1 of 2 cases")
+
+
+def test_noise_raises_the_factor():
+    quiet = {Case("softmax", f"{n}x10"): 1 + 0.01 * (-1) ** n for n in range(20)}
+    assert gate.seen(1.1, quiet) == 1.1
+    busy = {case: 1.2 for case in quiet}
+    assert gate.seen(1.1, busy) == pytest.approx(1.2**1.5)
+    assert "could not be told from noise" in gate.report(busy, {}, gate.seen(1.1, busy), 1.1)[0]
 
 
 def test_workers_take_turns_and_give_reasons():
