@@ -18,7 +18,7 @@ from .lanes import (
     store,
 )
 from .sums import CHUNK, STATE_VECTORS, chunk_classes
-from .units import SHORT, each_vector, fetch, inside, plain, shown, together, unpack, view
+from .units import each_vector, fetch, inside, plain, shown, together, unpack, view
 from .vmath import MINUS_INFINITY, tanh
 
 
@@ -83,8 +83,8 @@ def rooms(place, u, like, count, whole=False):
 def workspace(classes: int, itemsize: int, abreast: bool, count: int) -> int:
     """The bytes of scratch memory that a thread needs for the states and ``count`` rooms of a unit."""
     per = CHUNK[itemsize]
-    together = LANES if abreast or classes <= SHORT else 1
-    chunk, row = (-(-n // LANES) * LANES * together * itemsize for n in (min(per, classes), classes))
+    rows = LANES if abreast else together(classes)
+    chunk, row = (-(-n // LANES) * LANES * rows * itemsize for n in (min(per, classes), classes))
     first = row if classes * (LANES if abreast else 1) * itemsize <= KEPT_BYTES else chunk
     states = -(-classes // per) * STATE_VECTORS * LANES * 8
     return states + SCALE_BYTES + (first + (count - 1) * chunk if count else 0)

@@ -42,7 +42,8 @@ class _ThroughSoftmax(Work):
 
         def add(v, k):
             above = wide(load(at(dy, v), k))
-            total.add(v, branch(self.log == 0, lambda: above * wide(load(at(y, v), k)), lambda: above))
+            products = lambda: total.add_product(v, above, wide(load(at(y, v), k)))  # noqa: E731
+            branch(self.log == 0, products, lambda: total.add(v, above))
 
         each_vector(n, self.u, add)
         return State(zeros(total.p), zeros(total.p), total.total())

@@ -191,14 +191,23 @@ def scalar(value: float, kind: Kind) -> Any:
 # -- scratch memory ----------------------------------------------------------------------------------------------------
 
 _KEPT = 1 << 20
+_LINE = 64
 _local = threading.local()
 
 
 def scratch(threads: int, nbytes: int) -> np.ndarray:
     """Memory for the kernels, ``nbytes`` for each thread. That of a single thread is kept for its next call."""
     if threads > 1 or nbytes > _KEPT:
-        return np.empty((threads, -(-nbytes // 64) * 64), np.uint8)
+        return _lines(threads, nbytes)
     kept: np.ndarray | None = getattr(_local, "memory", None)
     if kept is None or kept.shape[1] < nbytes:
-        kept = _local.memory = np.empty((1, max(nbytes, 1 << 15)), np.uint8)
+        kept = _local.memory = _lines(1, max(nbytes, 1 << 15))
     return kept
+
+
+def _lines(rows: int, nbytes: int) -> np.ndarray:
+    """Bytes of which every row is whole cache lines: no vector lies across two."""
+    nbytes = -(-nbytes // _LINE) * _LINE
+    memory = np.empty(rows * nbytes + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + rows * nbytes].reshape(rows, nbytes)

@@ -13,7 +13,7 @@ from .chunks import workspace
 from .lanes.storage import LANES
 from .parallel import team
 from .sums import CHUNK, STATE_VECTORS
-from .units import SHORT
+from .units import together
 
 _GRAIN = 1 << 14
 SERIAL_WORK = 1 << 15
@@ -68,5 +68,5 @@ def _plan(shape: tuple[int, ...], char: str, rooms: int | None) -> tuple[int, in
     """The bytes of scratch memory for a thread, and how many units it takes at a time."""
     classes, abreast = shape[1], len(shape) == 3
     nbytes = 0 if rooms is None else workspace(classes, _computed_bytes(char), abreast, rooms)
-    rows = min(LANES, shape[2]) if abreast else LANES if classes <= SHORT else 1
+    rows = min(LANES, shape[2]) if abreast else together(classes)
     return nbytes, max(1, _GRAIN // (classes * rows))

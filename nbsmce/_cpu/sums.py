@@ -23,6 +23,7 @@ from .lanes import (
     branch,
     count_lanes,
     float64_of,
+    fma,
     lane,
     lane_max,
     lane_sum,
@@ -83,6 +84,11 @@ class Stripes:
         """Add the float64 lanes of vector ``v``."""
         p = at(self.p, v % LANES) if self.abreast else self.p
         store(p, load(p) + x)
+
+    def add_product(self, v, x, y):
+        """Add the products of float64 lanes; those of numbers that came from float32 are exact."""
+        p = at(self.p, v % LANES) if self.abreast else self.p
+        store(p, fma(x, y, load(p)))
 
     def total(self):
         """The sum over the stripes, for each row of the unit."""

@@ -42,8 +42,8 @@ from .lanes import (
     zeros,
 )
 
-SHORT = 1024
-"""Rows along of up to so many classes are taken sixteen at a time."""
+TOGETHER = 4096
+"""Rows along are taken together while they have no more numbers than these, which stay in the first cache."""
 
 
 class Unit(NamedTuple):
@@ -60,7 +60,10 @@ class Unit(NamedTuple):
 
 def together(classes):
     """How many rows along are one unit."""
-    return select(classes > SHORT, 1, LANES)
+    rows = LANES
+    for fewer in (8, 4, 2, 1):
+        rows = select(classes > TOGETHER // (2 * fewer), fewer, rows)
+    return rows
 
 
 def unit_count(x):
@@ -76,8 +79,8 @@ def units(x, lo, hi):
     classes = x.shape[1]
     for i in steps(lo, hi):
         if len(x.shape) == 2:
-            first = i * together(classes)
-            yield Unit(False, classes, first, smaller(together(classes), x.shape[0] - first), 0, 0)
+            per = together(classes)
+            yield Unit(False, classes, i * per, smaller(per, x.shape[0] - i * per), 0, 0)
         else:
             per = (x.shape[2] + (LANES - 1)) // LANES
             outer, inner = i // per, i % per * LANES
