@@ -58,7 +58,7 @@ class Unit(NamedTuple):
     shared: bool = False  # other threads have other chunks of it
 
 
-def together(classes):
+def together(classes: Any) -> Any:
     """How many rows along are one unit."""
     rows = LANES
     for fewer in (8, 4, 2, 1):
