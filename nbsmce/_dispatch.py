@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+_UNPLACED = (int, float, complex, np.number, list, tuple)
+_BACKENDS = {"cpu": "_cpu", "cuda": "_cuda"}
 _GPU_DEVICE_TYPES = {2, 10, 13}  # of DLPack: CUDA, ROCm, CUDA managed memory
 
 
@@ -29,6 +31,8 @@ def _family(value: Any) -> str:
         return str(value.device.type)
     if hasattr(type(value), "__cuda_array_interface__"):
         return "cuda" if hasattr(value, "__cuda_array_interface__") else "cpu"
+    if hasattr(type(value), "__cuda_ndarray__"):  # Numba's, also in its simulator
+        return "cuda"
     if hasattr(type(value), "__dlpack_device__"):
         return "cuda" if value.__dlpack_device__()[0] in _GPU_DEVICE_TYPES else "cpu"
     return "cpu"
@@ -45,16 +49,22 @@ def backend(arguments: dict[str, Any]) -> ModuleType:
 def _resolve(arguments: dict[str, Any]) -> ModuleType:
     families = {name: _family(value) for name, value in arguments.items() if value is not None}
     # A Python number or a list has no place of its own; it goes where the arrays are.
-    placed = {n: f for n, f in families.items() if not isinstance(arguments[n], (int, float, complex, list, tuple))}
+    placed = {n: f for n, f in families.items() if not isinstance(arguments[n], _UNPLACED)}
     found = set(placed.values()) or {"cpu"}
     if len(found) > 1:
         where = ", ".join(f"{name} ({type(arguments[name]).__name__}) on {family}" for name, family in placed.items())
         raise TypeError(f"the arrays of one call must be on one device: {where}")
     (family,) = found
-    if family == "cpu":
-        return _module("_cpu")
+    if family in _BACKENDS:
+        _not_arrays(arguments, placed, family)
+        return _module(_BACKENDS[family])
     name = next(n for n, f in placed.items() if f == family)
-    raise TypeError(
-        f"{name} is on a device of type {family!r}; this version of nbsmce computes on the CPU only, "
-        f"and moves no array by itself"
-    )
+    raise TypeError(f"{name} is on a device of type {family!r}; nbsmce computes on the CPU and on CUDA GPUs")
+
+
+def _not_arrays(arguments: dict[str, Any], placed: dict[str, str], family: str) -> None:
+    """Lists go to no GPU by themselves."""
+    lists = [n for n, value in arguments.items() if family != "cpu" and isinstance(value, (list, tuple))]
+    if lists:
+        name = next(iter(placed))
+        raise TypeError(f"{lists[0]} is a list, and {name} an array on a GPU: nbsmce moves no numbers there by itself")

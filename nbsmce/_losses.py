@@ -28,6 +28,7 @@ def cross_entropy(
     logit_scale: float = 1.0,
     softcap: float | None = None,
     return_aux: bool = False,
+    check: str = "deferred",
 ) -> Any:
     r"""Cross entropy of logits and targets.
 
@@ -59,6 +60,10 @@ def cross_entropy(
         The bound of ``softcap * tanh(logit_scale * logits / softcap)``, which then stands for the logits.
     return_aux : bool, default False
         Also return what is known of the rows.
+    check : {"deferred", "sync"}, default "deferred"
+        When to raise for a class index that is no class. Arrays in main memory are always checked before anything is
+        written. On a GPU, the loss of such a row is NaN, and reading the reduced loss raises; ``"sync"`` waits for the
+        GPU to check all indices before anything else is computed.
 
     Returns
     -------
@@ -115,7 +120,7 @@ def cross_entropy(
     >>> aux.predicted, aux.correct
     (array([0, 1, 2]), array([ True, False, False]))
     """
-    spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap)
+    spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap, check)
     chosen = backend({"logits": logits, "target": target, "weight": weight, "sample_weight": sample_weight})
     wanted = _LOSS_AUX if return_aux else _LOSS
     loss, _, aux = chosen.cross_entropy(logits, target, axis, weight, sample_weight, spec, wanted)
@@ -138,6 +143,7 @@ def cross_entropy_with_grad(
     return_aux: bool = False,
     dloss: Any = None,
     out: Any = None,
+    check: str = "deferred",
 ) -> Any:
     r"""Cross entropy and its gradient, in one pass over the logits.
 
@@ -165,6 +171,8 @@ def cross_entropy_with_grad(
     out : array, optional
         Where to write the gradient: of the shape and dtype of `logits`. May be `logits` itself; nothing of the size of
         the logits is allocated then.
+    check : {"deferred", "sync"}, default "deferred"
+        As in :func:`cross_entropy`.
 
     Returns
     -------
@@ -208,7 +216,7 @@ def cross_entropy_with_grad(
     array([[-0.17 ,  0.121,  0.049],
            [ 0.054,  0.401, -0.456]])
     """
-    spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap)
+    spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap, check)
     chosen = backend(
         {
             "logits": logits,
@@ -242,6 +250,7 @@ def cross_entropy_backward(
     z_loss: float = 0.0,
     logit_scale: float = 1.0,
     softcap: float | None = None,
+    check: str = "deferred",
 ) -> Any:
     r"""The gradient of :func:`cross_entropy`.
 
@@ -268,6 +277,8 @@ def cross_entropy_backward(
     label_smoothing, z_loss, logit_scale : float
         As in :func:`cross_entropy`.
     softcap : float, optional
+        As in :func:`cross_entropy`.
+    check : {"deferred", "sync"}, default "deferred"
         As in :func:`cross_entropy`.
 
     Returns
@@ -296,7 +307,7 @@ def cross_entropy_backward(
     >>> nbsmce.cross_entropy_backward(1.0, logits, [0]).round(3)
     array([[-0.341,  0.242,  0.099]])
     """
-    spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap)
+    spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap, check)
     chosen = backend(
         {
             "dloss": dloss,

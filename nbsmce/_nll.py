@@ -17,6 +17,7 @@ def nll_loss(
     sample_weight: Any = None,
     ignore_index: int = -100,
     reduction: str = "mean",
+    check: str = "deferred",
 ) -> Any:
     r"""Negative log-likelihood of class indices under log-probabilities.
 
@@ -33,6 +34,8 @@ def nll_loss(
     ignore_index : int, default -100
         As in :func:`cross_entropy`.
     reduction : {"mean", "sum", "none"}, default "mean"
+        As in :func:`cross_entropy`.
+    check : {"deferred", "sync"}, default "deferred"
         As in :func:`cross_entropy`.
 
     Returns
@@ -65,7 +68,7 @@ def nll_loss(
     >>> float(nbsmce.nll_loss(nbsmce.log_softmax(x), [0])) == float(nbsmce.cross_entropy(x, [0]))
     True
     """
-    spec = loss_spec(ignore_index, reduction, 0.0, 0.0, 1.0, None)
+    spec = loss_spec(ignore_index, reduction, 0.0, 0.0, 1.0, None, check)
     chosen = backend({"log_probs": log_probs, "target": target, "weight": weight, "sample_weight": sample_weight})
     return chosen.nll_loss(log_probs, target, axis, weight, sample_weight, spec, gradient=False)
 
@@ -81,6 +84,7 @@ def nll_loss_backward(
     ignore_index: int = -100,
     reduction: str = "mean",
     out: Any = None,
+    check: str = "deferred",
 ) -> Any:
     r"""The gradient of :func:`nll_loss`.
 
@@ -101,6 +105,8 @@ def nll_loss_backward(
         As in :func:`nll_loss`.
     out : array, optional
         Where to write the gradient: of the shape and dtype of `log_probs`. May be `log_probs` itself.
+    check : {"deferred", "sync"}, default "deferred"
+        As in :func:`cross_entropy`.
 
     Returns
     -------
@@ -127,7 +133,7 @@ def nll_loss_backward(
     >>> nbsmce.nll_loss_backward(1.0, np.log([[0.5, 0.25, 0.25]]), [0])
     array([[-1.,  0.,  0.]])
     """
-    spec = loss_spec(ignore_index, reduction, 0.0, 0.0, 1.0, None)
+    spec = loss_spec(ignore_index, reduction, 0.0, 0.0, 1.0, None, check)
     chosen = backend(
         {
             "dloss": dloss,

@@ -18,6 +18,7 @@ class LossSpec(NamedTuple):
     z_loss: float
     logit_scale: float
     softcap: float  # 0 is none
+    sync: bool = False  # wait for a GPU to check the class indices
 
 
 class Wanted(NamedTuple):
@@ -62,8 +63,10 @@ def _number(value: Any, name: str) -> float:
 
 
 def _checked(
-    ignore_index: Any, reduction: Any, label_smoothing: Any, z_loss: Any, logit_scale: Any, softcap: Any
+    ignore_index: Any, reduction: Any, label_smoothing: Any, z_loss: Any, logit_scale: Any, softcap: Any, check: Any
 ) -> LossSpec:
+    if check not in ("deferred", "sync"):
+        raise ValueError(f"check must be 'deferred' or 'sync', got {check!r}")
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     try:
@@ -80,7 +83,8 @@ def _checked(
         cap = _number(softcap, "softcap")
         if cap <= 0.0:
             raise ValueError(f"softcap must be positive or None, got {cap}")
-    return LossSpec(ignored, reduction, smoothing, _number(z_loss, "z_loss"), _number(logit_scale, "logit_scale"), cap)
+    z_loss, logit_scale = _number(z_loss, "z_loss"), _number(logit_scale, "logit_scale")
+    return LossSpec(ignored, reduction, smoothing, z_loss, logit_scale, cap, check == "sync")
 
 
 _remembered = functools.lru_cache(maxsize=256)(_checked)

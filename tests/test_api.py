@@ -21,16 +21,18 @@ SIGNATURES = {
     "log_softmax_backward": "(dy, y, axis=-1, *, out=None)",
     "logsumexp_backward": "(dlse, x, lse, axis=-1, *, out=None)",
     "cross_entropy": "(logits, target, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100, "
-    "reduction='mean', label_smoothing=0.0, z_loss=0.0, logit_scale=1.0, softcap=None, return_aux=False)",
+    "reduction='mean', label_smoothing=0.0, z_loss=0.0, logit_scale=1.0, softcap=None, return_aux=False, "
+    "check='deferred')",
     "cross_entropy_with_grad": "(logits, target, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100, "
     "reduction='mean', label_smoothing=0.0, z_loss=0.0, logit_scale=1.0, softcap=None, return_aux=False, dloss=None, "
-    "out=None)",
+    "out=None, check='deferred')",
     "cross_entropy_backward": "(dloss, logits, target, *, lse=None, out=None, axis=-1, weight=None, "
     "sample_weight=None, ignore_index=-100, reduction='mean', label_smoothing=0.0, z_loss=0.0, logit_scale=1.0, "
-    "softcap=None)",
-    "nll_loss": "(log_probs, target, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100, reduction='mean')",
+    "softcap=None, check='deferred')",
+    "nll_loss": "(log_probs, target, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100, reduction='mean', "
+    "check='deferred')",
     "nll_loss_backward": "(dloss, log_probs, target, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100, "
-    "reduction='mean', out=None)",
+    "reduction='mean', out=None, check='deferred')",
 }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import nbsmce
-from nbsmce import _cpu
+from nbsmce import _cpu, _cuda
 
 ROOT = Path(nbsmce.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
@@ -19,6 +19,7 @@ ALLOWED = {
     "_cpu.lanes.storage": set(),
     "_cpu.lanes": {"_compile", "_cpu.lanes"},
     "_cpu": {"_compile", "_formula", "_arrays", "_spec", "_threads", "_cpu"},
+    "_cuda": {"_formula", "_arrays", "_spec", "_cuda"},
     "_compile": set(),
     "_formula": set(),
     "_arrays": set(),
@@ -32,7 +33,7 @@ ALLOWED = {
     "__main__": {"_cli"},
     "": {"_softmax", "_losses", "_nll", "_spec", "_threads"},
 }
-NUMBA = ("_compile", "_cpu")
+NUMBA = ("_compile", "_cpu", "_cuda")
 
 
 def module_of(path: Path) -> str:
@@ -108,3 +109,24 @@ def test_a_backend_has_the_functions_that_are_called():
     source = "".join((ROOT / f"{name}.py").read_text() for name in ("_softmax", "_losses", "_nll"))
     for name in _cpu.__all__:
         assert f").{name}(" in source or f"chosen.{name}(" in source
+
+
+def test_backends_have_the_same_functions():
+    assert _cpu.__all__ == _cuda.__all__
+    for name in _cpu.__all__:
+        parameters = [list(inspect.signature(getattr(b, name)).parameters.values()) for b in (_cpu, _cuda)]
+        of_cpu, of_cuda = ([(p.name, p.default) for p in ps] for ps in parameters)
+        assert of_cpu == of_cuda, name
+
+
+def test_the_instructions_of_the_simulator_are_those_of_the_gpu():
+    """The two modules behind ``device`` have the same names; the one for the GPU is read, not imported."""
+
+    def names(module):
+        body = ast.parse((ROOT / "_cuda" / f"{module}.py").read_text()).body
+        found = {n.name for n in body if isinstance(n, ast.FunctionDef)}
+        targets = [t for n in body if isinstance(n, ast.Assign) for t in n.targets]
+        targets = [e for t in targets for e in (t.elts if isinstance(t, ast.Tuple) else [t])]
+        return {n for n in found | {t.id for t in targets} if not n.startswith("_")}
+
+    assert names("ptx") == names("simulated")

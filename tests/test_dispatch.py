@@ -42,14 +42,27 @@ def test_numpy_arrays_and_numbers_go_to_the_cpu():
         assert _dispatch.backend({"x": value}) is _cpu
 
 
-def test_arrays_on_a_gpu_are_not_moved():
+def test_arrays_on_a_gpu_go_to_the_gpu():
+    from nbsmce import _cuda
+
     for value in (OnGpu(), ByDlpack(2)):
-        with pytest.raises(
-            TypeError, match="x is on a device of type 'cuda'; this version of nbsmce computes on the CPU"
-        ):
-            nbsmce.softmax(value)
-        with pytest.raises(TypeError, match=r"target is on a device of type 'cuda'"):
-            nbsmce.cross_entropy([[1.0, 2.0, 3.0]], value)
+        assert _dispatch.backend({"x": value, "out": None}) is _cuda
+        assert _dispatch.backend({"dloss": 1.0, "logits": value, "lse": np.float32(1)}) is _cuda
+
+
+def test_numbers_in_lists_are_not_moved_to_a_gpu():
+    with pytest.raises(TypeError, match="target is a list, and logits an array on a GPU"):
+        nbsmce.cross_entropy(OnGpu(), [1])
+
+
+def test_a_gpu_that_cannot_be_used_says_why(monkeypatch):
+    from nbsmce._cuda import driver
+
+    monkeypatch.setattr(driver, "problem", lambda: "the CUDA driver finds no GPU")
+    with pytest.raises(driver.CudaUnavailableError, match="x is on a GPU, and CUDA cannot be used: the CUDA driver"):
+        nbsmce.softmax(OnGpu())
+    with pytest.raises(driver.CudaUnavailableError, match="logits is on a GPU"):
+        nbsmce.cross_entropy(OnGpu(), OnGpu())
 
 
 def test_two_devices_in_one_call():

@@ -60,7 +60,8 @@ def test_every_module_is_in_the_architecture():
     for path in package.rglob("*.py"):
         parts = path.relative_to(package).with_suffix("").parts
         module = ".".join(p for p in parts if p != "__init__")
-        known = {module, module.removeprefix("_cpu.")} | {module.rpartition(".")[0]} - {"_cpu"}
+        known = {module, module.removeprefix("_cpu."), module.removeprefix("_cuda.")}
+        known |= {module.rpartition(".")[0]} - {"_cpu", "_cuda"}
         assert module == "" or known & named, module
 
 

@@ -1,0 +1,122 @@
+"""From shapes and strides to rows, and from rows to a layout of threads. Plain arithmetic, without a GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .places import Layout
+
+WARP = 32
+ACCESS = 16  # bytes
+ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+# Up to how many chunks of 16 bytes a row may have for so many threads with so many chunks each.
+TEAMS = (
+    (1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 1), (16, 16, 1), (32, 32, 1), (64, 32, 2), (128, 32, 4), (256, 32, 8),
+    (512, 128, 4), (1024, 128, 8), (2048, 256, 8), (4096, 512, 8),
+)  # fmt: skip
+# The same for kernels that need more registers for each chunk.
+NARROW_TEAMS = (*TEAMS[:8], (256, 64, 4), (512, 128, 4), (1024, 256, 4), (2048, 512, 4))
+BLOCK = 128  # threads, of teams that are smaller
+SECTION = (256, 8)
+NARROW_SECTION = (256, 4)
+SIDE_BY_SIDE = 32  # teams of 8 threads, where neighbouring threads have neighbouring rows
+
+
+class Strides(NamedTuple):
+    """Of one array, in elements: the row ``r`` begins at ``(r // inner_rows) * outer + (r % inner_rows) * inner``."""
+
+    outer: int
+    inner: int
+    step: int
+
+
+class Rows(NamedTuple):
+    """The rows of several arrays of one shape."""
+
+    rows: int
+    inner: int
+    classes: int
+    arrays: tuple[Strides, ...]
+
+    @property
+    def nested(self) -> bool:
+        """Whether finding a row takes two strides."""
+        return self.inner != 1
+
+
+def merged(sizes: list[int], strides: Sequence[tuple[int, ...]]) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Axes that all arrays can go through as one are made one; those of one element vanish."""
+    result_sizes: list[int] = []
+    result: list[tuple[int, ...]] = []
+    for n, s in zip(sizes, strides, strict=True):
+        if n == 1:
+            continue
+        if result and all(before == n * now for before, now in zip(result[-1], s, strict=True)):
+            result_sizes[-1] *= n
+            result[-1] = s
+        else:
+            result_sizes.append(n)
+            result.append(s)
+    return result_sizes, result
+
+
+def rows_of(shape: tuple[int, ...], axes: tuple[int, ...], strides: list[tuple[int, ...]]) -> Rows | None:
+    """The rows along ``axes`` of arrays with these strides; None if they have more strides than kernels take."""
+    batch = [i for i in range(len(shape)) if i not in axes]
+
+    def of(dimensions: list[int] | tuple[int, ...]) -> tuple[list[int], list[tuple[int, ...]]]:
+        return merged([shape[i] for i in dimensions], [tuple(s[i] for s in strides) for i in dimensions])
+
+    class_sizes, class_strides = of([i for i in axes if i < len(shape)])
+    sizes, batch_strides = of(batch)
+    if len(class_sizes) > 1 or len(sizes) > 2:
+        return None
+    count, nothing = len(strides), (0,) * len(strides)
+    steps = class_strides[0] if class_strides else (1,) * count
+    if len(sizes) == 2:
+        outer, inner = batch_strides
+        return Rows(sizes[0] * sizes[1], sizes[1], math.prod(class_sizes), tuple(map(Strides, outer, inner, steps)))
+    outer = batch_strides[0] if sizes else nothing
+    return Rows(math.prod(sizes), 1, math.prod(class_sizes), tuple(map(Strides, outer, nothing, steps)))
+
+
+def aligned(address: int, itemsize: int, strides: Strides, classes: int) -> bool:
+    """Whether the rows of an array can be accessed 16 bytes at a time."""
+    numbers = (address, classes * itemsize, strides.outer * itemsize, strides.inner * itemsize)
+    return strides.step == 1 and not any(n % ACCESS for n in numbers)
+
+
+def side_by_side(rows: Rows) -> bool:
+    """Whether neighbouring rows are closer in memory than the classes of one."""
+    first = rows.arrays[0]
+    neighbour = first.inner if rows.nested else first.outer
+    return rows.rows > 1 and abs(first.step) != 1 and abs(neighbour) < abs(first.step)
+
+
+def resident(rows: Rows, words: int, numbers: int, vector: bool, narrow: bool = False) -> Layout | None:
+    """The threads for each row; None if a row is too long for one team.
+
+    ``words`` are those of 16 bytes and ``numbers`` how many a chunk has of what it is accessed by. Only the number of
+    classes and the way of access count, so the sums of a row do not depend on how many rows there are.
+    """
+    per_chunk = 1 if vector else words
+    if side_by_side(rows):
+        if rows.classes <= 8 * words:
+            chunks = max(words, 1 << (rows.classes - 1).bit_length()) if rows.classes else words
+            return Layout(1, chunks, BLOCK, True, False, rows.nested)
+        chunks = 2 * words
+        return Layout(8, chunks, SIDE_BY_SIDE, True, rows.classes > 8 * chunks, rows.nested)
+    chunks_of_row = -(-rows.classes // (words * numbers if vector else words))
+    for limit, threads, chunks in NARROW_TEAMS if narrow else TEAMS:
+        if chunks_of_row <= limit:
+            return Layout(threads, chunks * per_chunk, max(1, BLOCK // threads), False, False, rows.nested)
+    return None
+
+
+def sections(rows: Rows, words: int, vector: bool, narrow: bool = False) -> Layout:
+    """The threads for each section of a longer row."""
+    threads, chunks = NARROW_SECTION if narrow else SECTION
+    return Layout(threads, chunks * (1 if vector else words), 1, False, False, rows.nested)

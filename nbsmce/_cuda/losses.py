@@ -1,0 +1,278 @@
+"""The losses and their gradients on arrays in a GPU's memory."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import _arrays, _formula
+from .._spec import Aux, LossSpec, Wanted
+from . import checked, reductions
+from . import cross_entropy as kernels
+from . import nll as kernels_nll
+from .arrays import FLOATING, INTEGERS, Call, arranged, computed, matrix_of, no_matrix
+from .copies import clear, copy
+from .launch import nowhere
+from .options import Options
+from .owners import View
+from .places import Extent
+from .rows import Task, can_be_vectors, over_rows
+
+
+def _index(position: int, shape: tuple[int, ...]) -> str:
+    """A position in flattened rows, as one writes it behind a name."""
+    return "[" + ", ".join(str(int(i)) for i in np.unravel_index(position, shape)) + "]" if shape else ""
+
+
+class Losses:
+    """What the losses have in common: their arguments as pointers, the divisor of a mean, the sum over rows."""
+
+    def __init__(self, call: Call, name: str, axis: Any, spec: LossSpec, dloss: Any, probabilities: bool) -> None:
+        self.call, self.spec = call, spec
+        self.data = call.floating(name)
+        shape = self.data.shape
+        if not shape:
+            raise ValueError(f"{name} must have at least one dimension")
+        self.axis = _arrays.class_axis(axis, len(shape))
+        self.shape, self.classes = _arrays.without(shape, (self.axis,)), shape[self.axis]
+        self.count = math.prod(self.shape)
+        self.dtype = computed(self.data.dtype)
+        self.probabilities = self._probabilities() if probabilities else None
+        self.target = nowhere("int64") if self.probabilities is not None else self._indices()
+        self.weight = call.numbers("weight", self.dtype, (self.classes,))
+        self.sample = call.numbers("sample_weight", self.dtype, self.shape)
+        self.upstream, self.dloss = self._upstream(dloss)
+        self.parts = nowhere("float64")  # the divisor of a mean
+
+    def options(self, loss: bool) -> Options:
+        """The numbers of a call for the kernels; ``loss`` is whether that is wanted."""
+        spec = self.spec
+        share = _formula.target_mass(0.0, 1.0, spec.label_smoothing, max(self.classes, 1))
+        return Options(
+            1.0 - spec.label_smoothing, share, spec.z_loss, spec.logit_scale, spec.softcap, self.upstream,
+            spec.ignore_index, int(self.probabilities is None), self.given("weight"), self.given("sample_weight"),
+            int("dloss" in self.call.views and spec.reduction == "none"),
+            int("dloss" in self.call.views and spec.reduction != "none"), int(spec.reduction == "mean"),
+            int(loss and spec.reduction == "none"), int(loss and spec.reduction != "none"),
+        )  # fmt: skip
+
+    def given(self, name: str) -> int:
+        return int(name in self.call.views)
+
+    def _probabilities(self) -> View | None:
+        view, shape = self.call.views.get("target"), self.data.shape
+        if view is None or view.dtype not in FLOATING or (not view.size and view.shape == self.shape):
+            return None
+        if view.shape != shape:
+            raise ValueError(
+                f"a floating target holds the probabilities of the classes and must have the logits' shape {shape}, "
+                f"got {view.shape} of {view.dtype}; class indices must be integers"
+            )
+        return view
+
+    def _indices(self) -> Any:
+        view = self.call.views.get("target")
+        if view is None or (view.dtype not in INTEGERS and (view.size or view.dtype not in FLOATING)):
+            found = "nothing" if view is None else repr(view.dtype)
+            raise TypeError(f"target must hold class indices of an integer dtype, got {found}")
+        if view.shape != self.shape:
+            raise ValueError(f"target must have the shape {self.shape} for class indices, got {view.shape}")
+        if not view.size:
+            return nowhere("int64")
+        return self.call.dense(self.call.as_dtype(view, "int64")).pointer()
+
+    def _upstream(self, dloss: Any) -> tuple[float, Any]:
+        """The gradient from above, as a number and as a pointer."""
+        if dloss is None or "dloss" in self.call.views:
+            shape = self.shape if self.spec.reduction == "none" else ()
+            view = self.call.views.get("dloss")
+            if view is not None and not shape and view.shape:
+                raise ValueError(
+                    f"dloss must be a scalar where the reduction is {self.spec.reduction!r}, got shape {view.shape}"
+                )
+            return 1.0, self.call.numbers("dloss", self.dtype, shape)
+        if self.spec.reduction == "none" and self.shape:
+            raise ValueError(f"dloss must have the shape {self.shape}, got ()")
+        return float(dloss), nowhere(self.dtype)
+
+    @property
+    def rows(self) -> reductions.Rows:
+        """What the sums over rows are told."""
+        indexed = int(self.probabilities is None)
+        return reductions.Rows(
+            self.target, self.weight, self.sample, self.count, self.classes, self.spec.ignore_index, indexed,
+            self.given("weight"), self.given("sample_weight"),
+        )  # fmt: skip
+
+    def divide(self) -> None:
+        """Find the divisor of a mean; with ``check="sync"``, wait to hear whether all indices are classes."""
+        checks = self.spec.sync and self.probabilities is None
+        if self.spec.reduction != "mean" and not checks:
+            return
+        call = self.call
+        parts, status = call.empty((max(1, reductions.slices(self.count)), 2), "float64"), call.empty((2,), "int64")
+        self.parts = call.keep(parts).pointer()
+        reductions.sum_targets(call.place, self.rows, self.parts, call.keep(status).pointer())
+        if checks:
+            self._record(status).check()
+
+    def _record(self, status: Any) -> checked.Record:
+        owner, message = self.call.owner, Message(self.shape, self.classes, self.spec.ignore_index)
+        return checked.Record(status, lambda array: [int(n) for n in owner.numbers(array)], message)
+
+    def memory(self) -> tuple[Any, Any, Any]:
+        """``(the losses of the rows as the caller's array or None, pointers to them and to those that are added)``."""
+        if self.spec.reduction == "none":
+            loss = self.call.empty(self.shape, self.dtype)
+            return loss, self.call.owner.view(loss, "").pointer(), nowhere("float64")
+        return None, nowhere(self.dtype), self.call.scratch((max(1, self.count),), "float64").pointer()
+
+    def reduced(self, weighted: Any) -> Any:
+        """The scalar loss."""
+        call = self.call
+        value, status = call.empty((), self.dtype), call.empty((2,), "int64")
+        divided = int(self.spec.reduction == "mean")
+        divisor = self.parts if divided else nowhere("float64")
+        parts = call.scratch((max(1, reductions.slices(self.count)), 2), "float64").pointer()
+        loss = reductions.Loss(weighted, call.keep(value).pointer(), call.keep(status).pointer(), divisor, divided, 1)
+        reductions.sum_losses(call.place, self.rows, loss, parts)
+        return call.owner.checked(value, None if self.probabilities is not None else self._record(status))
+
+
+class Message(NamedTuple):
+    """What is said of an index that is no class; on the CPU the same."""
+
+    shape: tuple[int, ...]
+    classes: int
+    ignore_index: int
+
+    def __call__(self, row: int, index: int) -> str:
+        return (
+            f"target{_index(row, self.shape)} is {index}, which is neither in [0, {self.classes}) nor ignore_index "
+            f"({self.ignore_index})"
+        )
+
+
+# -- cross entropy -----------------------------------------------------------------------------------------------------
+
+
+def cross_entropy(
+    logits: Any,
+    target: Any,
+    axis: Any,
+    weight: Any,
+    sample_weight: Any,
+    spec: LossSpec,
+    wanted: Wanted,
+    dloss: Any = None,
+    lse: Any = None,
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """``(loss, dlogits, aux)``, None for what is not wanted."""
+    call = Call(
+        {
+            "logits": logits, "target": target, "weight": weight, "sample_weight": sample_weight, "dloss": dloss,
+            "lse": lse, "out": out,
+        }
+    )  # fmt: skip
+    common = Losses(call, "logits", axis, spec, dloss, True)
+    data, y = common.data, common.probabilities
+    given_lse = call.numbers("lse", common.dtype, common.shape)
+    result, memory = call.result(out, data.shape, data.dtype) if wanted.gradient else (None, None)
+    if y is not None and y.dtype != data.dtype:
+        y = call.as_dtype(y, common.dtype)
+    common.divide()
+    by_row, loss, weighted = common.memory() if wanted.loss else (None, nowhere(common.dtype), nowhere("float64"))
+    aux = Rows(common, wanted.aux)
+
+    spread = y is not None or spec.label_smoothing != 0.0
+    effective = spec.logit_scale != 1.0 or spec.softcap != 0.0
+    from_lse = lse is not None and not spread
+    views = [v for v in (data, y, memory) if v is not None]
+    inputs = tuple(view for name, view in call.views.items() if name not in ("logits", "target", "out"))
+    found = arranged(call, views, (common.axis,), memory is not None, inputs)
+    strides, half = found.rows.arrays, data.dtype in ("float16", "bfloat16")
+    vector = can_be_vectors(found.views, found.rows, data.dtype) and not (half and effective)
+    variant = kernels.Variant(
+        data.dtype, vector, call.place.capability, wanted.gradient, spread, "" if y is None else y.dtype, effective,
+        wanted.aux, from_lse,
+    )  # fmt: skip
+    given = kernels.Given(
+        matrix_of(found.views[0], strides[0]),
+        no_matrix(data.dtype) if y is None else matrix_of(found.views[1], strides[1]),
+        common.target, common.weight, common.sample, common.dloss, given_lse, common.parts,
+    )  # fmt: skip
+    results = kernels.Wanted(
+        no_matrix(data.dtype) if memory is None else matrix_of(found.views[-1], strides[-1]), loss, weighted,
+        *aux.pointers,
+    )  # fmt: skip
+    if common.count:
+        task = Task(kernels.work, variant, not from_lse, wanted.gradient, half and spread)
+        over_rows(call.place, task, found.rows, given, results, common.options(wanted.loss))
+    if found.written is not None and memory is not None:
+        copy(call.place, found.written, memory)
+    value = None
+    if wanted.loss:
+        value = by_row if spec.reduction == "none" else common.reduced(weighted)
+    return value, result, aux.result() if wanted.aux else None
+
+
+class Rows:
+    """The arrays behind :class:`Aux`."""
+
+    def __init__(self, common: Losses, wanted: bool) -> None:
+        dtypes = (common.dtype, common.dtype, "int64", "bool")
+        self.arrays = [common.call.empty(common.shape, dtype) for dtype in dtypes] if wanted else []
+        self.pointers = [common.call.keep(a).pointer() for a in self.arrays] or [nowhere(d) for d in dtypes]
+
+    def result(self) -> Aux:
+        return Aux(*self.arrays)
+
+
+# -- negative log-likelihood -------------------------------------------------------------------------------------------
+
+
+def nll_loss(
+    log_probs: Any,
+    target: Any,
+    axis: Any,
+    weight: Any,
+    sample_weight: Any,
+    spec: LossSpec,
+    gradient: bool,
+    dloss: Any = None,
+    out: Any = None,
+) -> Any:
+    """The loss, or its gradient."""
+    call = Call(
+        {
+            "log_probs": log_probs, "target": target, "weight": weight, "sample_weight": sample_weight, "dloss": dloss,
+            "out": out,
+        }
+    )  # fmt: skip
+    common = Losses(call, "log_probs", axis, spec, dloss, False)
+    data = common.data
+    common.divide()
+    result, loss, weighted = None, nowhere(common.dtype), nowhere("float64")
+    if gradient:
+        result, memory = call.result(out, data.shape, data.dtype)
+        inputs = tuple(view for name, view in call.views.items() if name not in ("log_probs", "out"))
+        found = arranged(call, [memory], (common.axis,), True, inputs)
+        clear(call.place, found.views[0])
+    else:
+        by_row, loss, weighted = common.memory()
+        found = arranged(call, [data], (common.axis,), False)
+    kernel = kernels_nll.Kernel(data.dtype, call.place.capability, found.rows.nested, gradient)
+    given = kernels_nll.Given(common.target, common.weight, common.sample, common.dloss, common.parts)
+    extent = Extent(found.rows.rows, found.rows.inner, found.rows.classes)
+    matrix = matrix_of(found.views[0], found.rows.arrays[0])
+    wanted = kernels_nll.Wanted(loss, weighted)
+    if common.count:
+        kernels_nll.over_rows(call.place, kernel, extent, matrix, given, wanted, common.options(not gradient))
+    if gradient:
+        if found.written is not None:
+            copy(call.place, found.written, memory)
+        return result
+    return by_row if spec.reduction == "none" else common.reduced(weighted)

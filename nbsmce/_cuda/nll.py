@@ -1,0 +1,85 @@
+"""The negative log-likelihood and its gradient: one class of each row, a thread for each."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .device import cuda
+from .launch import Launch, run
+from .numbers import arithmetic
+from .places import Layout, Place, start_of
+from .rows import Place as Where
+from .states import ZERO
+from .storage import storage
+from .targets import IGNORED, LIVE, target_of
+
+THREADS = 128
+NAN = np.float64(np.nan)
+
+
+class Given(NamedTuple):
+    target: Any
+    weight: Any
+    sample: Any
+    dloss: Any
+    divisor: Any
+
+
+class Wanted(NamedTuple):
+    loss: Any  # of the rows
+    weighted: Any  # the same in float64
+
+
+class Kernel(NamedTuple):
+    """What a kernel is compiled for. The gradient is written where the targets are, in memory that holds 0."""
+
+    dtype: str
+    capability: int
+    nested: bool
+    gradient: bool
+
+    def __call__(self) -> Any:
+        held = storage(self.dtype, False, self.capability)
+        get, put, number = held.get, held.put, arithmetic(held.arithmetic).type
+        row_start = start_of(Layout(1, 1, THREADS, True, False, self.nested))
+        gradient, least = self.gradient, number(-np.inf)
+
+        def of_rows(extent: Any, x: Any, given: Any, wanted: Any, options: Any) -> None:
+            row = np.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
+            place = Place(row, np.int64(0), np.int64(0), row < extent.rows)
+            t = target_of(given, options, extent, place)
+            if place.there:
+                share = t.weight
+                if options.sampled != 0:
+                    share *= np.float64(given.sample[row])
+                at = row_start(x, row, extent.inner) + t.number * x.step
+                if gradient:
+                    share *= options.upstream
+                    if options.dloss_of_rows != 0:
+                        share *= np.float64(given.dloss[row])
+                    if options.dloss_of_all != 0:
+                        share *= np.float64(given.dloss[0])
+                    if options.divided != 0:
+                        share /= given.divisor[0]
+                    if t.number >= 0:
+                        put(x.pointer, at, number(-share), True)
+                else:
+                    loss = NAN
+                    if t.state == IGNORED or (t.state == LIVE and t.weight == ZERO):
+                        loss = ZERO
+                    elif t.number >= 0:
+                        loss = -share * np.float64(get(x.pointer, at, True, least))
+                    if options.by_row != 0:
+                        wanted.loss[row] = number(loss)
+                    if options.reduced != 0:
+                        wanted.weighted[row] = loss
+
+        return of_rows
+
+
+def over_rows(where: Where, kernel: Kernel, extent: Any, *arguments: Any) -> None:
+    """Start the kernel."""
+    place = Launch(where.device, where.stream, -(-extent.rows // THREADS), (THREADS, 1))
+    run(kernel, place, extent, *arguments)

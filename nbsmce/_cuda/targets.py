@@ -1,0 +1,116 @@
+"""Targets in the kernels: the class index of a row, the target mass of classes, the first largest of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .device import device
+from .places import Layout
+from .states import NO_CLASS, ZERO
+from .storage import Storage
+
+NO_INDEX = np.int64(-1)
+IGNORED, LIVE, OUTSIDE = np.int64(0), np.int64(1), np.int64(2)
+ONE = np.float64(1)
+
+
+class Target(NamedTuple):
+    """What a row's class index says."""
+
+    number: Any  # -1 where there is none
+    state: Any  # IGNORED, LIVE or OUTSIDE
+    weight: Any  # of the class, 0 where there is none
+
+
+@device
+def target_of(given: Any, options: Any, extent: Any, place: Any) -> Any:
+    """The class index of a row. Where there are probabilities instead, no class is special."""
+    index, state, weight = NO_INDEX, LIVE, ZERO
+    if options.indexed != 0 and place.there:
+        index = np.int64(given.target[place.row])
+        if index == options.ignore_index:
+            index, state = NO_INDEX, IGNORED
+        elif index < 0 or index >= extent.classes:
+            index, state = NO_INDEX, OUTSIDE
+        else:
+            weight = ONE
+            if options.weighted != 0:
+                weight = np.float64(given.weight[index])
+    return Target(index, state, weight)
+
+
+def owner(held: Storage, layout: Layout) -> Any:
+    """``f(c, place)``: whether this thread has the class ``c`` of its row at this place."""
+    classes, threads = np.int64(held.classes), np.int64(layout.threads)
+    section = np.int64(layout.section)
+
+    @device
+    def owns(c: Any, place: Any) -> Any:
+        chunk = c // classes - place.first
+        return c >= 0 and chunk >= 0 and chunk < section and chunk % threads == place.lane
+
+    return owns
+
+
+def class_of(held: Storage, layout: Layout) -> Any:
+    """``f(j, i, place)``: the class of the number ``i`` of the word ``j`` of a thread."""
+    words, numbers = held.words, np.int64(held.numbers)
+    classes, threads = np.int64(held.classes), np.int64(layout.threads)
+
+    @device
+    def numbered(j: Any, i: Any, place: Any) -> Any:
+        chunk = place.first + (j // words) * threads + place.lane
+        return chunk * classes + (j % words) * numbers + i
+
+    return numbered
+
+
+def mass_of(probabilities: bool, number: Any) -> Any:
+    """``f(y, c, there, given, options)``: the target mass of a class that is not the class index, 0 behind the last.
+
+    ``target_mass`` of the formula is affine in the probability and linear in the weight, so two numbers say it all.
+    """
+    zero = number(0)
+
+    @device
+    def mass(y: Any, c: Any, there: Any, given: Any, options: Any) -> Any:
+        q = zero
+        if there:
+            q = number(options.share)
+            if probabilities:
+                q += number(options.slope) * y
+            if options.weighted != 0:
+                q *= number(given.weight[c])
+        return q
+
+    return mass
+
+
+def first_largest(held: Storage, layout: Layout, words_held: int, low: Any, high: Any) -> Any:
+    """``f(words, m, extent, place)``: minus the first class of a thread that equals ``m`` or is NaN, see NO_CLASS."""
+    numbered, two = class_of(held, layout), held.numbers == 2
+
+    @device
+    def better(best: Any, x: Any, m: Any, c: Any, classes: Any) -> Any:
+        at = np.float64(c)
+        if c < classes:
+            if x != x:
+                at -= NO_CLASS
+            elif x != m:
+                at = NO_CLASS
+            if at < best:
+                best = at
+        return best
+
+    @device
+    def first(words: Any, m: Any, extent: Any, place: Any) -> Any:
+        best = NO_CLASS
+        for j in range(words_held):
+            best = better(best, low(words[j]), m, numbered(j, 0, place), extent.classes)
+            if two:
+                best = better(best, high(words[j]), m, numbered(j, 1, place), extent.classes)
+        return -best
+
+    return first

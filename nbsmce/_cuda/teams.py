@@ -1,0 +1,160 @@
+"""Sums and maxima over the threads of a team: those that have a row together.
+
+A team is some lanes of a warp, a warp, or a block of several warps; where the classes of a row are apart, it is the
+threads with one ``threadIdx.x``, so that neighbours still read neighbouring addresses. All threads of a team get the
+same bits, and their number alone determines the order of a sum. Every thread of a block takes part in each of them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .device import cuda, device, instructions
+
+WARP = 32
+SLOTS = 4
+"""Places in shared memory for what a team exchanges. A place is written again only after another one was."""
+LARGEST, SUM, MASS, INDEX = range(SLOTS)
+ZERO = np.float64(0)
+
+
+class Team(NamedTuple):
+    """The device functions of a team of some size."""
+
+    largest: Any  # (x, room, slot)
+    add: Any  # (a, b, room, slot): two sums
+    room: int  # how many float64 of shared memory they need
+
+
+def _butterfly(threads: int, kind: str) -> tuple[Any, ...]:
+    """The exchanges with lanes 16, 8, 4, 2 and 1 away; beyond the team they return what they are given."""
+    shuffle = instructions.shuffle32 if kind == "f32" else instructions.shuffle64
+
+    @device
+    def nothing(x: Any) -> Any:
+        return x
+
+    return tuple(shuffle(mask) if mask < threads else nothing for mask in (16, 8, 4, 2, 1))
+
+
+def _lanes(threads: int, single: bool) -> tuple[Any, Any]:
+    """The maximum and the sum over lanes of a warp."""
+    larger = instructions.larger32 if single else instructions.larger64
+    by16, by8, by4, by2, by1 = _butterfly(threads, "f32" if single else "f64")
+    sum16, sum8, sum4, sum2, sum1 = _butterfly(threads, "f64")
+    M16, M8, M4, M2, M1 = (threads > mask for mask in (16, 8, 4, 2, 1))
+
+    @device
+    def largest(x: Any) -> Any:
+        x = larger(x, by16(x))
+        x = larger(x, by8(x))
+        x = larger(x, by4(x))
+        x = larger(x, by2(x))
+        return larger(x, by1(x))
+
+    @device
+    def add(x: Any) -> Any:
+        if M16:
+            x = x + sum16(x)
+        if M8:
+            x = x + sum8(x)
+        if M4:
+            x = x + sum4(x)
+        if M2:
+            x = x + sum2(x)
+        if M1:
+            x = x + sum1(x)
+        return x
+
+    return largest, add
+
+
+@functools.cache
+def team(threads: int, single: bool, apart: int = 0) -> Team:
+    """A team of some threads.
+
+    ``single`` is whether maxima are of float32, and ``apart`` how many teams a block has side by side.
+    """
+    if apart and threads > 1:
+        return _side_by_side(threads, apart, np.float32 if single else np.float64)
+    if threads <= WARP:
+        largest_lane, add_lane = _lanes(threads, single)
+
+        @device
+        def largest(x: Any, room: Any, slot: Any) -> Any:
+            return largest_lane(x)
+
+        @device
+        def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
+            return add_lane(a), add_lane(b)
+
+        return Team(largest, add, 1)
+    return _block(threads, single)
+
+
+def _block(threads: int, single: bool) -> Team:
+    """All warps of a block."""
+    warps = threads // WARP
+    number = np.float32 if single else np.float64
+    least = number(-np.inf)
+    largest_lane, add_lane = _lanes(WARP, single)
+
+    @device
+    def largest(x: Any, room: Any, slot: Any) -> Any:
+        x = largest_lane(x)
+        lane, place = cuda.threadIdx.x & 31, slot * 64
+        if lane == 0:
+            room[place + (cuda.threadIdx.x >> 5)] = x
+        cuda.syncthreads()
+        y = least
+        if lane < warps:
+            y = number(room[place + lane])
+        return largest_lane(y)
+
+    @device
+    def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
+        a, b = add_lane(a), add_lane(b)
+        lane, place = cuda.threadIdx.x & 31, slot * 64
+        if lane == 0:
+            room[place + (cuda.threadIdx.x >> 5)] = a
+            room[place + 32 + (cuda.threadIdx.x >> 5)] = b
+        cuda.syncthreads()
+        a = b = ZERO
+        if lane < warps:
+            a = room[place + lane]
+            b = room[place + 32 + lane]
+        return add_lane(a), add_lane(b)
+
+    return Team(largest, add, SLOTS * 64)
+
+
+def _side_by_side(threads: int, teams: int, number: Any) -> Team:
+    """Threads with one ``threadIdx.x``."""
+    larger = instructions.larger32 if number is np.float32 else instructions.larger64
+    size = threads * teams
+
+    @device
+    def largest(x: Any, room: Any, slot: Any) -> Any:
+        place = slot * 2 * size + cuda.threadIdx.x
+        room[place + cuda.threadIdx.y * teams] = x
+        cuda.syncthreads()
+        for i in range(threads):
+            x = larger(x, number(room[place + i * teams]))
+        return x
+
+    @device
+    def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
+        place = slot * 2 * size + cuda.threadIdx.x
+        room[place + cuda.threadIdx.y * teams] = a
+        room[place + size + cuda.threadIdx.y * teams] = b
+        cuda.syncthreads()
+        a = b = ZERO
+        for i in range(threads):
+            a += room[place + i * teams]
+            b += room[place + size + i * teams]
+        return a, b
+
+    return Team(largest, add, SLOTS * 2 * size)

@@ -1,0 +1,31 @@
+"""Arrays to and from a GPU, or the simulator of one, and the tolerances of results."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import cuda
+
+
+def to(array):
+    """A device array with the same values."""
+    return cuda.to_device(np.array(array, order="C"))
+
+
+def back(array):
+    return array.copy_to_host()
+
+
+def given(options):
+    """Options with arrays on the GPU."""
+    return {k: to(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+
+
+def same_infinities(actual, exact):
+    """What is NaN or infinite must be so in both; returns the errors of the others."""
+    actual, exact = np.asarray(actual).astype(np.longdouble), np.asarray(exact, np.longdouble)
+    assert actual.shape == exact.shape
+    np.testing.assert_array_equal(np.isnan(actual), np.isnan(exact))
+    infinite = np.isinf(exact)
+    np.testing.assert_array_equal(actual[infinite], exact[infinite])
+    finite = np.isfinite(exact)
+    return np.abs(np.where(finite, actual, 0) - np.where(finite, exact, 0))
