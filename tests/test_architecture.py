@@ -29,7 +29,7 @@ ALLOWED = {
     "_softmax": {"_dispatch"},
     "_losses": {"_dispatch", "_spec"},
     "_nll": {"_dispatch", "_spec"},
-    "_cli": {"_cli", "_threads", ""},
+    "_cli": {"_cli", "_cuda.driver", "_threads", ""},
     "__main__": {"_cli"},
     "": {"_softmax", "_losses", "_nll", "_spec", "_threads"},
 }

@@ -39,7 +39,7 @@ def test_info_for_people():
         "count: ",
         "because: ",
         "cuda:",
-        "reason: ",
+        "usable: ",
     ):
         assert word in done.stdout
 
@@ -50,7 +50,7 @@ def test_info_for_programs():
     assert found["packages"]["numpy"] == np.__version__
     assert found["threads"]["count"] >= 1
     assert found["processor"]["vector bits"] in (128, 256, 512)
-    assert found["cuda"]["used"] is False
+    assert found["cuda"]["usable"] or found["cuda"]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def test_info_tells_of_the_environment(variable, word, monkeypatch):
 
 
 def test_info_survives_a_broken_cuda(monkeypatch, capsys):
-    from numba import cuda
+    from nbsmce._cuda import driver
 
     def broken():
         raise RuntimeError("the driver is on fire")
 
-    monkeypatch.setattr(cuda, "is_available", broken)
+    monkeypatch.setattr(driver, "problem", broken)
     assert main(["info"]) == 0
     assert "reason: RuntimeError: the driver is on fire" in capsys.readouterr().out
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from .. import __version__, _threads
 
+_PACKAGES = ("numpy", "numba", "llvmlite", "numba-cuda", "cuda-core", "cuda-bindings", "torch", "ml_dtypes")
 _WIDTHS = (("avx512f", 512), ("avx2", 256), ("avx", 256), ("sse2", 128), ("neon", 128))
 
 
@@ -20,9 +21,7 @@ def collect() -> dict[str, Any]:
         "nbsmce": __version__,
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "platform": platform.platform(),
-        "packages": {
-            name: _version(name) for name in ("numpy", "numba", "llvmlite", "numba-cuda", "torch", "ml_dtypes")
-        },
+        "packages": {name: _version(name) for name in _PACKAGES},
         "processor": _processor(),
         "threads": _thread_count(),
         "compiled code": _compiled_code(),
@@ -67,19 +66,16 @@ def _compiled_code() -> str:
 
 
 def _cuda() -> dict[str, Any]:
-    """Whether Numba finds a GPU. This version has no kernels for it."""
-    state: dict[str, Any] = {"found": False, "used": False}
+    """Whether arrays on a GPU can be computed on, or why not."""
     try:
-        from numba import cuda
+        from .._cuda import driver
 
-        if cuda.is_available():
-            names = [device.name for device in cuda.gpus]
-            state |= {"found": True, "devices": [n.decode() if isinstance(n, bytes) else str(n) for n in names]}
-        else:
-            state["reason"] = str(cuda.cuda_error() or "no CUDA driver was found").strip().partition(".")[0]
+        reason = driver.problem()
+        if reason is None:
+            return {"usable": True, "devices": driver.devices()}
     except Exception as error:  # a broken driver shall not keep anyone from reporting it
-        state["reason"] = f"{type(error).__name__}: {error}"
-    return state
+        reason = f"{type(error).__name__}: {error}"
+    return {"usable": False, "reason": reason}
 
 
 def show(as_json: bool) -> int:

@@ -32,11 +32,18 @@ if SIMULATED:
         return function
 
 else:
-    from numba import cuda  # type: ignore[no-redef]
+    try:
+        from numba import cuda  # type: ignore[no-redef]
+    except Exception as error:
+        known = "; numba-cuda 0.30 needs a NumPy older than 2.5" if "row_stack" in str(error) else ""
+        raise ImportError(f"Numba's CUDA target cannot be imported: {error}{known}") from error
+
+    # Numba's built-in target, with which nothing is compiled (see driver.py), does not know the option.
+    _INLINED = {"forceinline": True} if getattr(cuda, "implementation", "") == "NVIDIA" else {}
 
     def device(function: Any) -> Any:
         """A function that is inlined into kernels; so arrays of a thread that it is given can stay in registers."""
-        return cuda.jit(device=True, forceinline=True)(function)
+        return cuda.jit(device=True, **_INLINED)(function)
 
 
 instructions: Any = importlib.import_module(f"{__package__}.{'simulated' if SIMULATED else 'ptx'}")

@@ -33,6 +33,18 @@ def problem() -> str | None:
     return None
 
 
+def devices() -> list[str]:
+    """The GPUs, by name and compute capability."""
+    from numba import config
+
+    if config.ENABLE_CUDASIM:
+        return ["Numba's simulator, because NUMBA_ENABLE_CUDASIM is set"]
+    from cuda.core import Device
+
+    found = Device.get_all_devices()
+    return [f"{d.name}, compute capability {'.'.join(str(n) for n in d.compute_capability)}" for d in found]
+
+
 def _first_line(error: Exception) -> str:
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0] if text else 'no message'}"

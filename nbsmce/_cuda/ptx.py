@@ -206,16 +206,16 @@ def shuffle64(mask: int) -> Any:
 # -- of the mathematical library ---------------------------------------------------------------------------------------
 
 
-@cuda.jit(device=True, forceinline=True)
+@cuda.jit(device=True)
 def exp(x: Any) -> Any:
     return math.exp(x)
 
 
-@cuda.jit(device=True, forceinline=True)
+@cuda.jit(device=True)
 def log1p(x: Any) -> Any:
     return math.log1p(x)
 
 
-@cuda.jit(device=True, forceinline=True)
+@cuda.jit(device=True)
 def tanh(x: Any) -> Any:
     return math.tanh(x)

@@ -1,0 +1,249 @@
+"""The host's side of a call, with stand-ins for PyTorch and the driver: devices, streams, memory, errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+
+import pytest
+
+import nbsmce
+
+pytestmark = pytest.mark.skipif(os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="addresses are those of a GPU")
+
+
+class Dtype:
+    def __init__(self, name, size, floating=True):
+        self.name, self.itemsize, self.is_floating_point = name, size, floating
+
+    def __str__(self):
+        return f"torch.{self.name}"
+
+
+DTYPES = {n: Dtype(n, s) for n, s in (("float32", 4), ("float64", 8), ("bfloat16", 2), ("complex64", 8))}
+DTYPES["int64"] = Dtype("int64", 8, False)
+
+
+class Device:
+    def __init__(self, kind, index=0):
+        self.type, self.index = kind, index
+
+
+class Tensor:
+    """A PyTorch tensor, as far as the host's side looks at one."""
+
+    def __init__(self, shape, dtype="float32", device=0, address=1 << 20, strides=None, requires_grad=False):
+        self.shape, self.dtype, self.device = shape, DTYPES[dtype], Device("cuda", device)
+        self.address, self.requires_grad = address, requires_grad
+        self.layout, self.is_quantized = "strided", False
+        steps = [1]
+        for n in reversed(shape[1:]):
+            steps.append(steps[-1] * n)
+        self.strides = strides or tuple(reversed(steps))[: len(shape)]
+
+    def data_ptr(self):
+        return self.address
+
+    def stride(self):
+        return self.strides
+
+    def resolve_neg(self):
+        return self
+
+    def as_subclass(self, kind):
+        loss = kind.__new__(kind)
+        loss.__dict__.update(self.__dict__)
+        return loss
+
+    def reshape(self, *_):
+        return self
+
+    def tolist(self):
+        return self.values
+
+    def item(self):
+        return self.value
+
+    __float__ = __bool__ = __int__ = cpu = numpy = __format__ = item
+    value, values = 1.5, [-1, 0]
+
+
+class World:
+    """What a call did: memory that was asked for, kernels that were started."""
+
+    def __init__(self):
+        self.allocated, self.started, self.next = [], [], 1 << 30
+
+
+@pytest.fixture
+def world(monkeypatch):
+    from nbsmce._cuda import checked, driver, launch, owners, rows
+
+    seen, torch = World(), types.ModuleType("torch")
+
+    def empty(shape, dtype, device):
+        seen.next += 1 << 24
+        tensor = Tensor(shape, dtype.name, device.index, seen.next)
+        seen.allocated.append(tensor)
+        return tensor
+
+    def run(make, where, *arguments):
+        seen.started.append((make, where, arguments))
+
+    torch.Tensor, torch.strided, torch.empty, torch.device = Tensor, "strided", empty, Device
+    for name, dtype in DTYPES.items():
+        setattr(torch, name, dtype)
+    torch.cuda = types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=100 + device))
+    torch._C = types.SimpleNamespace(_disabled_torch_function_impl=None)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(owners, "_KNOWN", {})
+    monkeypatch.setattr(driver, "problem", lambda: None)
+    checked.torch_class.cache_clear()
+    from nbsmce._cuda import arrays, copies, nll, reductions
+
+    for module in (launch, rows, copies, nll, reductions):
+        monkeypatch.setattr(module, "run", run)
+    monkeypatch.setattr(arrays, "capability_of", lambda device: 90)
+    yield seen
+    checked.torch_class.cache_clear()
+
+
+def test_the_result_is_the_callers_on_its_device_and_stream(world):
+    x = Tensor((4, 8), device=3)
+    y = nbsmce.softmax(x)
+    assert type(y) is Tensor
+    assert [y] == world.allocated
+    assert (y.shape, y.dtype, y.device.index) == ((4, 8), x.dtype, 3)
+    ((_, where, arguments),) = world.started
+    assert (where.device, where.stream) == (3, 103)
+    assert arguments[1].x.pointer == (x.address, "float32")
+    assert arguments[2].y.pointer == (y.address, "float32")
+
+
+def test_into_the_callers_memory_nothing_is_allocated(world):
+    x = Tensor((4, 8))
+    assert nbsmce.softmax(x, out=x) is x
+    assert world.allocated == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "address", "vector"),
+    [((4, 8), 1 << 20, True), ((4, 8), (1 << 20) + 4, False), ((4, 7), 1 << 20, False), ((1, 8), 1 << 20, True)],
+)
+def test_16_bytes_at_a_time_only_where_all_rows_are_aligned(world, shape, address, vector):
+    nbsmce.softmax(Tensor(shape, address=address))
+    assert world.started[0][0].variant.vector is vector
+
+
+def test_rows_that_are_apart_are_not_copied(world):
+    x = Tensor((4, 8, 6), strides=(1000, 100, 10))
+    nbsmce.softmax(x, 1, out=Tensor((4, 8, 6), address=1 << 28))
+    assert len(world.started) == 1
+    assert world.started[0][0].layout.apart
+    assert world.allocated == []
+
+
+def test_more_than_two_strides_are_copied(world):
+    nbsmce.softmax(Tensor((2, 3, 4, 5), strides=(1000, 7, 300, 1)), -1, out=Tensor((2, 3, 4, 5), address=1 << 28))
+    assert [type(make).__name__ for make, *_ in world.started] == ["Copy", "Program", "Copy"]
+
+
+def test_long_rows_are_gone_over_in_panels(world):
+    nbsmce.softmax(Tensor((100, 1 << 20)))
+    names = [make.family.__name__ for make, *_ in world.started]
+    assert names[:3] == ["section_states", "merged_states", "section_results"]
+    firsts = [arguments[-1].first for _, _, arguments in world.started[::3]]
+    assert firsts == list(range(0, 100, 6))  # 4 MiB a row, 24 MiB a panel
+
+
+def raises(error, text, function, *arguments, **options):
+    with pytest.raises(error, match=text):
+        function(*arguments, **options)
+
+
+def test_bad_calls_start_nothing(world):
+    x, t = Tensor((4, 8)), Tensor((4,), "int64")
+    raises(TypeError, "on one GPU: x on 0, out on 1", nbsmce.softmax, x, out=Tensor((4, 8), device=1))
+    raises(
+        TypeError, r"x requires a gradient, .* pass x.detach\(\)", nbsmce.softmax, Tensor((4, 8), requires_grad=True)
+    )
+    raises(TypeError, "x must be float16, .* got dtype 'complex64'", nbsmce.softmax, Tensor((4, 8), "complex64"))
+    raises(TypeError, "out must have the dtype float32, got float64", nbsmce.softmax, x, out=Tensor((4, 8), "float64"))
+    raises(ValueError, r"out must have the shape \(4, 8\), got \(8,\)", nbsmce.softmax, x, out=Tensor((8,)))
+    raises(ValueError, r"target must have the shape \(4,\)", nbsmce.cross_entropy, x, Tensor((3,), "int64"))
+    raises(ValueError, r"weight must have the shape \(8,\)", nbsmce.cross_entropy, x, t, weight=Tensor((4,)))
+    raises(ValueError, "dloss must be a scalar", nbsmce.cross_entropy_backward, Tensor((4,)), x, t)
+    raises(ValueError, "check must be 'deferred' or 'sync', got 'now'", nbsmce.cross_entropy, x, t, check="now")
+    raises(ValueError, "logits must have at least one dimension", nbsmce.cross_entropy, Tensor(()), Tensor((), "int64"))
+    raises(ValueError, "dy and y must have one shape", nbsmce.softmax_backward, x, Tensor((4, 4)))
+    assert world.started == []
+
+
+def test_two_libraries_in_one_call(world):
+    class Other:
+        __cuda_array_interface__ = {"shape": (4,), "typestr": "<i8", "data": (1 << 20, False), "version": 3}  # noqa: RUF012
+
+    raises(
+        TypeError,
+        "of one library: logits is a torch.Tensor, target a numba",
+        nbsmce.cross_entropy,
+        Tensor((4, 8)),
+        Other(),
+    )
+
+
+def test_the_loss_raises_when_it_is_read_and_not_before(world):
+    loss = nbsmce.cross_entropy(Tensor((4, 8)), Tensor((4,), "int64"))
+    assert isinstance(loss, Tensor)
+    status = loss._nbsmce_record.status
+    status.values = [2, 9]
+    assert float(loss) == 1.5  # a number: the record is not looked at
+    loss.value = float("nan")
+    for read in (float, lambda a: a.item(), lambda a: f"{a:.3}"):
+        with pytest.raises(IndexError, match=r"target\[2\] is 9, which is neither in \[0, 8\) nor ignore_index"):
+            read(loss)
+    status.values = [-1, 0]
+    assert loss.item() != loss.item()
+
+
+# -- the driver --------------------------------------------------------------------------------------------------------
+
+
+def problem_with(monkeypatch, **core):
+    from nbsmce._cuda import driver
+
+    numba_cuda = types.SimpleNamespace(implementation="NVIDIA")
+    import numba
+
+    monkeypatch.setattr(numba, "cuda", numba_cuda, raising=False)
+    package = types.ModuleType("cuda.core")
+    package.Device = types.SimpleNamespace(**core)
+    monkeypatch.setitem(sys.modules, "cuda.core", package)
+    driver.problem.cache_clear()
+    found = driver.problem()
+    driver.problem.cache_clear()
+    return found
+
+
+def test_a_driver_that_is_missing_broken_or_without_a_gpu(monkeypatch):
+    def missing():
+        raise OSError("libcuda.so.1: cannot open shared object file\nand more")
+
+    said = problem_with(monkeypatch, get_all_devices=missing)
+    assert said == "the CUDA driver cannot be started: OSError: libcuda.so.1: cannot open shared object file"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    said = problem_with(monkeypatch, get_all_devices=list)
+    assert said == "the CUDA driver finds no GPU; CUDA_VISIBLE_DEVICES is ''"
+    assert problem_with(monkeypatch, get_all_devices=lambda: [1]) is None
+
+
+def test_without_numba_cuda(monkeypatch):
+    import numba
+
+    from nbsmce._cuda import driver
+
+    monkeypatch.setattr(numba, "cuda", types.SimpleNamespace(implementation="Built-in"), raising=False)
+    driver.problem.cache_clear()
+    assert driver.problem() == "the package numba-cuda is not installed: python -m pip install 'nbsmce[cuda]'"
+    driver.problem.cache_clear()
