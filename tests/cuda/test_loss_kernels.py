@@ -204,6 +204,7 @@ def test_a_probability_of_0_on_minus_infinity_counts_0():
 WRONG = {"beyond": 5, "far": 10**12, "negative": -1, "very negative": -(2**63)}
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("index", WRONG.values(), ids=WRONG)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_an_index_that_is_no_class_is_said_when_the_loss_is_read(index, reduction):

@@ -28,6 +28,7 @@ def check(name, x, axis=-1, actual=None):
     assert off.max(initial=0) <= units_of(str(x.dtype))
 
 
+@pytest.mark.sanitize
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("shape", SHAPES)
