@@ -161,7 +161,7 @@ def arranged(
     memory with an input in another way than element by element.
     """
     shape = views[0].shape
-    rows = rows_of(shape, axes, [v.strides for v in views])
+    rows = rows_of(shape, axes, tuple(v.strides for v in views))
     mixed = result and any(_overlaps(views[-1], v) for v in (*views[:-1], *inputs))
     if rows is not None and not mixed:
         return Arranged(rows, views, None)
@@ -174,7 +174,7 @@ def arranged(
     sources = views[:-1] if result else views
     for source, target in zip(sources, copied, strict=False):
         copy(call.place, source, target)
-    rows = rows_of(shape, axes, [v.strides for v in copied])
+    rows = rows_of(shape, axes, tuple(v.strides for v in copied))
     if rows is None:
         raise RuntimeError("rows of a copy without gaps must have two strides")
     return Arranged(rows, copied, copied[-1] if result else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -63,7 +64,8 @@ def merged(sizes: list[int], strides: Sequence[tuple[int, ...]]) -> tuple[list[i
     return result_sizes, result
 
 
-def rows_of(shape: tuple[int, ...], axes: tuple[int, ...], strides: list[tuple[int, ...]]) -> Rows | None:
+@functools.lru_cache(maxsize=1024)
+def rows_of(shape: tuple[int, ...], axes: tuple[int, ...], strides: tuple[tuple[int, ...], ...]) -> Rows | None:
     """The rows along ``axes`` of arrays with these strides; None if they have more strides than kernels take."""
     batch = [i for i in range(len(shape)) if i not in axes]
 

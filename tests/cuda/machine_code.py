@@ -80,6 +80,19 @@ def ptx(kernel: Kernel, capability: int) -> str:
     return launch.to_ptx(kernel.program(), signature, capability, kernel.threads)[0]
 
 
+def parameters(kernel: Kernel) -> list[str]:
+    """The types of the parameters that the launch packs for a kernel."""
+    numbers, dtypes = [], []
+    launch.flatten(kernel.arguments, numbers, dtypes)
+    return ["f64" if isinstance(n, float) else "u64" for n in numbers]
+
+
+def declared(text: str) -> list[str]:
+    """The types of the parameters that a kernel's PTX has."""
+    entry = text[text.index(".entry") : text.index("{", text.index(".entry"))]
+    return re.findall(r"\.param \.(\w+)", entry)
+
+
 def accesses(text: str) -> tuple[int, int, int]:
     """``(loads of 16 bytes, stores of 16 bytes, accesses of local memory)`` of PTX."""
     wide = r"\.(?:v4\.[fu]32|v2\.f64)"
@@ -225,6 +238,8 @@ def table(capability: int, some: list[Kernel]) -> list[tuple[Kernel, Found]]:
     results = []
     for kernel in some:
         text = ptx(kernel, capability)
+        if declared(text) != parameters(kernel):
+            raise ValueError(f"{kernel.name} has the parameters {declared(text)}, and gets {parameters(kernel)}")
         found = Found(0, 0, 0, *accesses(text)) if tool("ptxas") is None else assembled(text, capability)
         results.append((kernel, found))
     return results

@@ -38,11 +38,19 @@ def test_rows(name, dtype, shape):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize(("chunks", "more"), [(20, 0), (70, 0), (66, 1)])
+@pytest.mark.parametrize(("chunks", "more"), [(40, 0), (70, 0), (66, 1)])
 def test_long_rows(name, dtype, chunks, more, short_teams):
     """Two warps with the row in their registers, and rows in sections of chunks or of single elements."""
     classes = chunks * (16 // dtype_of(dtype).itemsize) + more
     check(name, random_logits((1, classes), dtype, 5.0))
+
+
+@pytest.mark.parametrize("section", [0, 1, 2])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_largest_may_be_in_any_section(name, section, short_teams):
+    x = random_logits((1, 280), "float32", 1.0)
+    x[0, 100 * section + 50] = 6
+    check(name, x)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
