@@ -109,8 +109,8 @@ def resident(rows: Rows, words: int, numbers: int, vector: bool, narrow: bool = 
         if rows.classes <= 8 * words:
             chunks = max(words, 1 << (rows.classes - 1).bit_length()) if rows.classes else words
             return Layout(1, chunks, BLOCK, True, False, rows.nested)
-        chunks = 2 * words
-        return Layout(8, chunks, SIDE_BY_SIDE, True, rows.classes > 8 * chunks, rows.nested)
+        # More than so many a thread, and ptxas spills what lives across a 64-bit division.
+        return Layout(8, words, SIDE_BY_SIDE, True, rows.classes > 8 * words, rows.nested)
     chunks_of_row = -(-rows.classes // (words * numbers if vector else words))
     for limit, threads, chunks in NARROW_TEAMS if narrow else TEAMS:
         if chunks_of_row <= limit:

@@ -39,7 +39,6 @@ EXPONENT_BIAS = np.int32(127)
 MANTISSA_BITS = np.int32(23)
 ONE_BIT = np.int32(1)
 LOWEST_DOUBLE = np.float64(-746)
-TWO = np.float64(2)
 
 
 @device

@@ -10,7 +10,7 @@ from .families import FIELDS, Part, Work
 from .launch import Launch, run
 from .layout import ITEMSIZES, Rows
 from .owners import Owner, View
-from .places import Extent, Layout, Matrix
+from .places import Extent, Layout
 
 PANEL = 24 << 20
 """Rows in sections are gone over in panels of so many bytes, so that the second pass finds them in the L2 cache."""
@@ -46,13 +46,6 @@ class Task(NamedTuple):
     sums: bool = True  # whether there is a first pass
     writes: bool = True  # whether there are results for every class
     narrow: bool = False  # whether a chunk takes more registers than usual
-
-
-def matrices(views: list[View], rows: Rows) -> list[Matrix]:
-    """The arrays as kernels take them."""
-    return [
-        Matrix(v.pointer(), s.outer, s.inner, s.step) for v, s in zip(views, rows.arrays[: len(views)], strict=True)
-    ]
 
 
 def held(dtype: str) -> tuple[int, int]:

@@ -18,7 +18,6 @@ from .numbers import DOUBLE, EXACT, SHORT
 
 HALVES = ("float16", "bfloat16")
 MINUS_INFINITY_BITS = {"float16": np.uint32(0xFC00FC00), "bfloat16": np.uint32(0xFF80FF80)}
-FOUR, TWO = np.int64(4), np.int64(2)
 ZERO = np.float32(0)
 
 

@@ -202,6 +202,7 @@ def kernels(capability: int, thorough: bool = True):
                 if thorough or name in ("softmax", "loss, gradient"):
                     yield from _of_work(dtype, vector, name, work, variant, arguments, loads, stores)
         yield _of_warps(dtype, capability)
+    yield from _others(capability, DTYPES if thorough else DTYPES[:2])
 
 
 def _of_work(dtype, vector, name, work, variant, arguments, loads, stores):
@@ -220,7 +221,7 @@ def _of_work(dtype, vector, name, work, variant, arguments, loads, stores):
             label = f"{kind}: {name}, {family.__name__}"
             yield Kernel(label, program, (*arguments, PART), 256, 1, wide * loads, wide * written)
     if not vector:
-        for team in (Layout(1, 8 * words, 128, True, False, False), Layout(8, 2 * words, 32, True, True, True)):
+        for team in (Layout(1, 8 * words, 128, True, False, False), Layout(8, words, 32, True, True, True)):
             program = rows.Program(families.whole, work, variant, team, not team.loop)
             label = f"{kind}: {name}, apart{', a loop' if team.loop else ''}"
             yield Kernel(label, program, arguments, team.threads * team.teams, 1, 0, 0)
@@ -231,6 +232,63 @@ def _of_warps(dtype, capability):
     given, wanted = softmax.Given(_matrix(dtype), _matrix("uint8")), softmax.Wanted(_matrix(dtype))
     program = rows.Program(families.whole, softmax.work, variant, Layout(32, 8, 4, False, False, False), True)
     return Kernel(f"{dtype}: softmax, a warp", program, (EXTENT, given, wanted, softmax.NO_OPTIONS), 128, 4, 8, 8)
+
+
+def _others(capability: int, dtypes: tuple[str, ...]):
+    """Kernels that are not about registers: those of rows' numbers, copies, masks, factors, and the scaled logits."""
+    block = Layout(128, 4, 1, False, False, True)
+
+    def of(name, make, arguments, threads=128):
+        return Kernel(name, make, arguments, threads, 1, 0, 0)
+
+    rows_ = reductions.Rows(_pointer("int64"), _pointer("float32"), _pointer("float32"), *[0] * 6)
+    loss = reductions.Loss(_pointer("float64"), _pointer("float32"), _pointer("int64"), _pointer("float64"), 0, 0)
+    for make in (reductions.OfSlices(True), reductions.OfSlices(False), reductions.OfParts()):
+        yield of(f"sums over rows: {make}", make, (rows_, loss, _pointer("float64")), reductions.THREADS)
+    shape = copies.Shape(*[0] * copies.AXES)
+    for pair in (
+        ("float16", "float32"),
+        ("bfloat16", "float64"),
+        ("int32", "int64"),
+        ("bool", "float64"),
+        ("", "bfloat16"),
+    ):
+        arguments = _pointer(pair[0] or pair[1]), _pointer(pair[1]), shape, shape, shape, 0
+        yield of(f"copy: {pair[0] or 'zeros'} to {pair[1]}", copies.Copy(*pair), arguments, copies.THREADS)
+    for dtype in dtypes:
+        f, m, mask = _computed(dtype), _matrix(dtype), _matrix("uint8")
+        given = nll.Given(_pointer("int64"), *[_pointer(f)] * 3, _pointer("float64"))
+        for gradient in (False, True):
+            arguments = EXTENT, m, given, nll.Wanted(_pointer(f), _pointer("float64")), NO_OPTIONS
+            yield of(f"{dtype}: likelihood, {gradient}", nll.Kernel(dtype, capability, True, gradient), arguments)
+
+        def program(work, variant, family=families.whole):
+            return rows.Program(family, work, variant, block, False)
+
+        masked = softmax.Variant(dtype, False, capability, True, True)
+        arguments = EXTENT, softmax.Given(m, mask), softmax.Wanted(m), softmax.NO_OPTIONS
+        yield of(f"{dtype}: a mask", program(softmax.work, masked), arguments)
+        factors = logsumexp.Variant(dtype, False, capability, True, f)
+        lse = logsumexp.Given(m, mask, _matrix(f)), logsumexp.Wanted(_pointer(f), _pointer(f))
+        arguments = EXTENT, *lse, logsumexp.Options(0.0)
+        yield of(f"{dtype}: factors", program(logsumexp.work, factors), arguments)
+        yield of(
+            f"{dtype}: factors, merged",
+            program(logsumexp.work, factors, families.merged_states),
+            (*arguments, PART),
+            32,
+        )
+        backward = gradients.Variant(dtype, False, capability, False)
+        given = gradients.GivenOfSum(m, _pointer(f), _pointer(f))
+        arguments = EXTENT, given, gradients.Wanted(m), gradients.NO_OPTIONS, 1
+        yield of(
+            f"{dtype}: logsumexp_backward", program(gradients.through_logsumexp, backward, families.each), arguments
+        )
+        variant = cross_entropy.Variant(dtype, False, capability, True, True, f, True, True, False)
+        yield of(f"{dtype}: scaled and capped", program(cross_entropy.work, variant), _loss_arguments(dtype, f))
+        variant = cross_entropy.Variant(dtype, False, capability, True, False, "", True, False, True)
+        arguments = *_loss_arguments(dtype, ""), 1
+        yield of(f"{dtype}: from the logarithm", program(cross_entropy.work, variant, families.each), arguments)
 
 
 def table(capability: int, some: list[Kernel]) -> list[tuple[Kernel, Found]]:
