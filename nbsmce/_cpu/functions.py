@@ -12,7 +12,7 @@ from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
-from .layout import is_matrix, of_matrices, over_rows
+from .layout import is_apart, is_matrix, of_matrices, over_rows
 
 
 def _one_dimension(array: np.ndarray) -> np.ndarray:
@@ -39,10 +39,12 @@ def _each_row(
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
     kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
-    if where is None and out is None and type(x) is np.ndarray and x.dtype in host.PLAIN and is_matrix(x, axis):
-        data, results = of_matrices(x, y := np.empty(x.shape, x.dtype))
-        launch(*kernels, data, data, no_mask(data), results, log, streamed(y), rooms=1)
-        return y
+    if where is None and type(x) is np.ndarray and x.dtype in host.PLAIN and is_matrix(x, axis):
+        y = np.empty(x.shape, x.dtype) if out is None else host.result_memory(out, "out", x.shape, host.PLAIN[x.dtype])
+        if out is None or is_apart(y, [x]):
+            data, results = of_matrices(x, y)
+            launch(*kernels, data, data, no_mask(data), results, log, streamed(y), rooms=1)
+            return y if out is None else out
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))
@@ -71,7 +73,7 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
         kernels = gradients.softmax_backward, gradients.split_softmax_backward
         launch(*kernels, data, data, result, gradient, log, streamed(memory), rooms=2)
 
-    if out is None and is_matrix(memory, axis):
+    if is_matrix(memory, axis) and (out is None or is_apart(memory, [above.data, below.data], 2)):
         work(0, *of_matrices(above.data, below.data, memory))
     elif memory.size:
         _each_row([above.data, below.data], [memory], axes, work, replaceable=2)

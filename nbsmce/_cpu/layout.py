@@ -53,7 +53,8 @@ def over_rows(
     output may be one of the first ``replaceable`` inputs. One that overlaps an input, or what is in ``guarded``, in
     another way is computed elsewhere and copied at the end.
     """
-    results = [_apart(out, [*inputs, *guarded], replaceable) for out in outputs]
+    others = [*inputs, *guarded]
+    results = [out if is_apart(out, others, replaceable) else np.empty(out.shape, out.dtype) for out in outputs]
     views = [_merge_axes(a, axes) for a in (*inputs, *results)]
     axis = axes[0] if len(axes) == 1 else views[0].ndim - 1
     looped = _looped_axes(views, axis)
@@ -70,12 +71,12 @@ def over_rows(
             out[...] = result
 
 
-def _apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int) -> np.ndarray:
-    """``out``, or other memory if it overlaps an input and is not just one of the first."""
+def is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int = 1) -> bool:
+    """Whether ``out`` overlaps no input, but for being one of the first."""
     for i, a in enumerate(inputs):
         if np.may_share_memory(out, a) and not (i < replaceable and _same(out, a)):
-            return np.empty(out.shape, out.dtype)
-    return out
+            return False
+    return True
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

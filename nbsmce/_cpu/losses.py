@@ -16,7 +16,7 @@ from . import nll as kernels_nll
 from .host import Kind, Operand
 from .lanes.storage import LANES
 from .launch import launch, streamed
-from .layout import is_matrix, of_matrices, over_rows
+from .layout import is_apart, is_matrix, of_matrices, over_rows
 from .sums import NO_CLASS
 
 _PANEL = 1 << 16
@@ -223,10 +223,11 @@ def cross_entropy(
             )  # fmt: skip
 
     inputs, outputs = [data] if y is None else [data, y], [] if gradient is None else [gradient]
-    if out is None and is_matrix(data, axis):
+    guarded = [targets.indices, weights, sample, above, given_lse]
+    if is_matrix(data, axis) and (out is None or gradient is None or is_apart(gradient, [*inputs, *guarded])):
         work(of_matrices(*inputs, *outputs), 0)
     elif data.size:
-        over_rows(inputs, outputs, (axis,), work, [targets.indices, weights, sample, above, given_lse])
+        over_rows(inputs, outputs, (axis,), work, guarded)
     return (
         _reduced(loss, total, divisor, spec, rows, kind.computed) if wanted.loss else None,
         None if gradient is None else host.result(gradient, out, kind),
