@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def test_rows_are_those_of_the_array(axes, order):
     np.testing.assert_array_equal(ours, elements(array, axes))
 
 
+@pytest.mark.skipif(os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="the simulator has teams of its own")
 @pytest.mark.parametrize("words", [2, 4])
 @pytest.mark.parametrize("numbers", [1, 2])
 @pytest.mark.parametrize("vector", [True, False])
