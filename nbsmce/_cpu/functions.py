@@ -12,26 +12,7 @@ from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
-from .layout import is_apart, is_matrix, of_matrices, over_rows
-
-
-def _one_dimension(array: np.ndarray) -> np.ndarray:
-    """An array without dimensions counts as a row of one class."""
-    return array.reshape(1) if array.ndim == 0 else array
-
-
-def _each_row(
-    inputs: list[np.ndarray | None], outputs: list[np.ndarray], axes: tuple[int, ...], work: Any, replaceable: int = 1
-) -> None:
-    """``work(first_row, *views)`` over the rows; inputs that are None are passed on as such."""
-    present = [_one_dimension(a) for a in inputs if a is not None]
-
-    def spread(views: list[np.ndarray], first_row: int) -> None:
-        given = iter(views)
-        work(first_row, *[None if a is None else next(given) for a in inputs], *given)
-
-    over_rows(present, [_one_dimension(a) for a in outputs], axes, spread, replaceable=replaceable)
-
+from .layout import over_rows
 
 # -- softmax -----------------------------------------------------------------------------------------------------------
 
@@ -39,24 +20,20 @@ def _each_row(
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
     kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
-    if where is None and type(x) is np.ndarray and x.dtype in host.PLAIN and is_matrix(x, axis):
-        y = np.empty(x.shape, x.dtype) if out is None else host.result_memory(out, "out", x.shape, host.PLAIN[x.dtype])
-        if out is None or is_apart(y, [x]):
-            data, results = of_matrices(x, y)
-            launch(*kernels, data, data, no_mask(data), results, log, streamed(y), rooms=1)
-            return y if out is None else out
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))
     mask = host.where_mask(where, shape)
     memory = host.result_memory(out, "out", shape, operand.kind)
 
-    def work(_: int, data: np.ndarray, hidden: np.ndarray | None, results: np.ndarray) -> None:
-        hidden = no_mask(data) if hidden is None else hidden
+    def work(views: list[np.ndarray], _: int) -> None:
+        data, *given, results = views
+        hidden = given[0] if given else no_mask(data)
         launch(*kernels, data, data, hidden, results, log, streamed(memory), rooms=1)
 
     if memory.size:
-        _each_row([operand.data, mask], [memory], axes, work)
+        inputs = [operand.data] if mask is None else [operand.data, mask]
+        over_rows(inputs, [memory], axes, work, new=out is None)
     return host.result(memory, out, operand.kind)
 
 
@@ -69,14 +46,12 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     axes = _arrays.class_axes(axis, len(shape))
     memory = host.result_memory(out, "out", shape, above.kind)
 
-    def work(_: int, data: np.ndarray, result: np.ndarray, gradient: np.ndarray) -> None:
+    def work(views: list[np.ndarray], _: int) -> None:
         kernels = gradients.softmax_backward, gradients.split_softmax_backward
-        launch(*kernels, data, data, result, gradient, log, streamed(memory), rooms=2)
+        launch(*kernels, views[0], *views, log, streamed(memory), rooms=2)
 
-    if is_matrix(memory, axis) and (out is None or is_apart(memory, [above.data, below.data], 2)):
-        work(0, *of_matrices(above.data, below.data, memory))
-    elif memory.size:
-        _each_row([above.data, below.data], [memory], axes, work, replaceable=2)
+    if memory.size:
+        over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2)
     return host.result(memory, out, above.kind)
 
 
@@ -99,11 +74,6 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
     """logsumexp, with the sign of the sum if asked for."""
     operand, factors = host.floating(x, "x"), None
     kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.split_logsumexp
-    if b is None and where is None and out is None and not (keepdims or return_sign) and is_matrix(operand.data, axis):
-        lse = np.empty(operand.data.shape[:1], operand.kind.computed.dtype)
-        (data,) = of_matrices(operand.data)
-        launch(*kernels, data, data, no_mask(data), lse, rooms=1)
-        return host.result(lse, None, operand.kind.computed)
     if b is not None:
         operand, factor = _together(operand, host.floating(b, "b"))
         try:
@@ -118,28 +88,30 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
     mask = host.where_mask(where, shape)
     kind = operand.kind.computed
     memory = host.result_memory(out, "out", _arrays.without(shape, axes, keepdims), kind)
-    lse, sign = np.empty(memory.shape, kind.dtype), np.empty(memory.shape, kind.dtype)
+    lse = memory if out is None else np.empty(memory.shape, kind.dtype)
+    sign = lse if factors is None else np.empty(memory.shape, kind.dtype)
 
-    def work(first: int, data: np.ndarray, b: np.ndarray | None, hidden: np.ndarray | None) -> None:
-        hidden = no_mask(data) if hidden is None else hidden
+    def work(views: list[np.ndarray], first: int) -> None:
+        data, hidden = views[0], no_mask(views[0]) if mask is None else views[-1]
         rows = slice(first, first + data.size // data.shape[1])
         part = lse.reshape(-1)[rows]
-        if b is None:
+        if factors is None:
             launch(*kernels, data, data, hidden, part, rooms=1)
         else:
             signs = sign.reshape(-1)[rows]
             kernel = logsumexp_kernels.weighted_logsumexp
-            launch(kernel, None, data, data, b, hidden, part, signs, rooms=2)
+            launch(kernel, None, data, data, views[1], hidden, part, signs, rooms=2)
 
     if operand.data.size:
-        _each_row([operand.data, factors, mask], [], axes, work)
+        over_rows([a for a in (operand.data, factors, mask) if a is not None], [], axes, work)
     else:
         lse[...] = -np.inf
-    if factors is None or not operand.data.size:
+    if return_sign and (factors is None or not operand.data.size):
         sign = np.where(np.isnan(lse), lse, lse > -np.inf).astype(kind.dtype)
-    elif not return_sign:
+    elif factors is not None and operand.data.size and not return_sign:
         lse[sign < 0] = np.nan
-    memory[...] = lse
+    if out is not None:
+        memory[...] = lse
     value = host.result(memory, out, kind)
     return (value, host.result(sign, None, kind)) if return_sign else value
 
@@ -153,13 +125,14 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     total = _of_rows(lse, "lse", operand, axes)
     memory = host.result_memory(out, "out", shape, operand.kind)
 
-    def work(first: int, data: np.ndarray, gradient: np.ndarray) -> None:
+    def work(views: list[np.ndarray], first: int) -> None:
+        data, gradient = views
         rows = slice(first, first + data.size // data.shape[1])
         kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
         launch(*kernels, data, data, above[rows], total[rows], gradient, streamed(memory), rooms=1)
 
     if memory.size:
-        _each_row([operand.data], [memory], axes, work)
+        over_rows([operand.data], [memory], axes, work, new=out is None)
     return host.result(memory, out, operand.kind)
 
 

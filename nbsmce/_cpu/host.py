@@ -164,7 +164,7 @@ def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np
         raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only")
-    return array.view(_DATA[kind.name])
+    return array if array.dtype == _DATA[kind.name] else array.view(_DATA[kind.name])
 
 
 def result(data: np.ndarray, out: Any, kind: Kind) -> Any:

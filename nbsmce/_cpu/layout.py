@@ -23,55 +23,51 @@ _SMALL_SLAB = 1 << 14
 Work = Callable[[list[np.ndarray], int], None]
 
 
-def is_matrix(array: np.ndarray, axis: object) -> bool:
-    """Whether an array is a matrix whose rows hold the classes.
-
-    :func:`of_matrices` then does what :func:`over_rows` would, in a tenth of the time: most of that of a small call.
-    """
-    return array.ndim == 2 and type(axis) is int and axis in (-1, 1) and array.size > 0
-
-
-def of_matrices(*arrays: np.ndarray) -> list[np.ndarray]:
-    """Such arrays, of one shape and apart in memory, as kernels take them."""
-    rows, classes = arrays[0].shape
-    if classes <= FEW_CLASSES and rows >= LANES:
-        return [a.T[None] for a in arrays]
-    return list(arrays)
-
-
 def over_rows(
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],
     axes: tuple[int, ...],
     work: Work,
     guarded: Sequence[np.ndarray] = (),
+    *,
+    new: bool = False,
     replaceable: int = 1,
 ) -> None:
     """Call ``work(views, first_row)`` until every row along ``axes`` is handled.
 
-    ``inputs`` and ``outputs`` have one shape, which is not empty; the views are of the inputs, then of the outputs. An
-    output may be one of the first ``replaceable`` inputs. One that overlaps an input, or what is in ``guarded``, in
-    another way is computed elsewhere and copied at the end.
+    ``inputs`` and ``outputs`` have one shape, which is not empty; without dimensions they count as a row of one
+    class. The views are of the inputs, then of the outputs. An output may be one of the first ``replaceable`` inputs.
+    One that overlaps an input, or what is in ``guarded``, in another way is computed elsewhere and copied at the end;
+    ``new`` outputs overlap nothing.
     """
-    others = [*inputs, *guarded]
-    results = [out if is_apart(out, others, replaceable) else np.empty(out.shape, out.dtype) for out in outputs]
-    views = [_merge_axes(a, axes) for a in (*inputs, *results)]
+    others = () if new else (*inputs, *guarded)
+    results = [out if _is_apart(out, others, replaceable) else np.empty(out.shape, out.dtype) for out in outputs]
+    arrays = [*inputs, *results]
+    if axes == (1,) and arrays[0].ndim == 2:  # what follows would find the same, in most of the time of a small call
+        work(_of_matrices(arrays), 0)
+    else:
+        _over_slabs([np.atleast_1d(a) for a in arrays], len(inputs), axes, work)
+    for out, result in zip(outputs, results, strict=True):
+        if result is not out:
+            out[...] = result
+
+
+def _over_slabs(arrays: list[np.ndarray], inputs: int, axes: tuple[int, ...], work: Work) -> None:
+    views = [_merge_axes(a, axes) for a in arrays]
     axis = axes[0] if len(axes) == 1 else views[0].ndim - 1
     looped = _looped_axes(views, axis)
     count = math.prod(views[0].shape[i] for i in looped)
     if count > _MANY_SLABS and views[0].size // count < _SMALL_SLAB:
         views, looped = [np.ascontiguousarray(a) for a in views], []
-    for arrays, first_row in _slabs(views, axis, looped):
-        work(_arrange(arrays), first_row)
-    for out, result, view in zip(outputs, results, views[len(inputs) :], strict=True):
+    for slab, first_row in _slabs(views, axis, looped):
+        work(_arrange(slab), first_row)
+    for result, view in zip(arrays[inputs:], views[inputs:], strict=True):
         if not np.may_share_memory(view, result):
             moved = _moved(result, axes)
             moved[...] = view.reshape(moved.shape)
-        if result is not out:
-            out[...] = result
 
 
-def is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int = 1) -> bool:
+def _is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int) -> bool:
     """Whether ``out`` overlaps no input, but for being one of the first."""
     for i, a in enumerate(inputs):
         if np.may_share_memory(out, a) and not (i < replaceable and _same(out, a)):
@@ -81,8 +77,10 @@ def is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int = 1
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays are the same elements in the same order."""
+    if a is b:
+        return True
     start = [array.__array_interface__["data"][0] for array in (a, b)]
-    return a is b or (start[0] == start[1] and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype)
+    return start[0] == start[1] and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype
 
 
 def _moved(array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
@@ -147,4 +145,12 @@ def _arrange(arrays: list[np.ndarray]) -> list[np.ndarray]:
     if inner > 1:
         return arrays
     rows = [a[:, :, 0] for a in arrays]
-    return of_matrices(*rows)
+    return _of_matrices(rows)
+
+
+def _of_matrices(arrays: list[np.ndarray]) -> list[np.ndarray]:
+    """(rows, classes), or rows abreast where the classes are few."""
+    rows, classes = arrays[0].shape
+    if classes <= FEW_CLASSES and rows >= LANES:
+        return [a.T[None] for a in arrays]
+    return arrays
