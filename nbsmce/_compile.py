@@ -5,7 +5,7 @@ rows abreast, whatever the memory layout and the options.
 
 No function has ``fastmath``: ``nnan`` and ``ninf`` delete the handling of NaN and of masks of minus infinity, and
 ``reassoc`` makes the bits depend on the vector width. Guarded by ``tests/test_special_values.py`` and
-``tests/test_same_bits.py``.
+``tests/test_layouts.py``.
 """
 
 from __future__ import annotations

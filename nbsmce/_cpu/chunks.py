@@ -54,40 +54,36 @@ def room_at(room, v0, r):
     return branch(room.whole, lambda: at(p, v0), lambda: p)
 
 
-def _numbers(classes, per, abreast):
-    """What a room for up to ``per`` classes of each row of a unit takes, as ``(numbers of a row, numbers)``."""
-    one = (smaller(per, classes) + (LANES - 1)) // LANES * LANES
-    return one, one * (LANES if abreast else together(classes))
+def _room_sizes(classes: Any, itemsize: int, abreast: bool, count: int, whole: bool) -> list[Any]:
+    """For each of ``count`` rooms the bytes of a row, those of the room, and whether it is for whole rows.
 
-
-def keeps_rows(u, like):
-    """Whether there is room for the exponentials of whole rows."""
-    if u.shared:
-        return False
-    return u.classes * (LANES if u.abreast else 1) * itemsize(computed(like, like)) < KEPT_BYTES + 1
+    Used on numbers of generated code and on Python's, so that what kernels use is what they are given.
+    """
+    rows = LANES if abreast else together(classes)
+    sizes = []
+    for i in range(count):
+        fits = classes * (LANES if abreast else 1) * itemsize < KEPT_BYTES + 1 if whole and i == 0 else False
+        per = select(fits, classes, CHUNK[itemsize])
+        row = (select(classes < per, classes, per) + (LANES - 1)) // LANES * (LANES * itemsize)
+        sizes.append((row, row * rows, fits))
+    return sizes
 
 
 def rooms(place, u, like, count, whole=False):
-    """``count`` rooms from ``place`` on, the first of them for whole rows if asked for. See :func:`workspace`."""
-    per = chunk_classes(like)
+    """``count`` rooms from ``place`` on, the first of them for whole rows if asked for."""
     p = computed(place, like)
     made = []
-    for i in range(count):
-        fits = keeps_rows(u, like) if whole and i == 0 else False
-        one, numbers = _numbers(u.classes, select(fits, u.classes, per), u.abreast)
-        made.append(Room(p, one * itemsize(p), fits))
-        p = advance(p, numbers * itemsize(p))
+    for row, size, fits in _room_sizes(u.classes, itemsize(p), u.abreast, count, whole and not u.shared):
+        made.append(Room(p, row, fits))
+        p = advance(p, size)
     return made
 
 
 def workspace(classes: int, itemsize: int, abreast: bool, count: int) -> int:
-    """The bytes of scratch memory that a thread needs for the states and ``count`` rooms of a unit."""
-    per = CHUNK[itemsize]
-    rows = LANES if abreast else together(classes)
-    chunk, row = (-(-n // LANES) * LANES * rows * itemsize for n in (min(per, classes), classes))
-    first = row if classes * (LANES if abreast else 1) * itemsize <= KEPT_BYTES else chunk
-    states = -(-classes // per) * STATE_VECTORS * LANES * 8
-    return states + SCALE_BYTES + (first + (count - 1) * chunk if count else 0)
+    """The bytes of scratch memory that a thread needs for the scales, the states and ``count`` rooms of a unit."""
+    states = -(-classes // CHUNK[itemsize]) * STATE_VECTORS * LANES * 8
+    rooms = sum(size for _, size, _ in _room_sizes(classes, itemsize, abreast, count, True))
+    return SCALE_BYTES + states + int(rooms)
 
 
 SCALE_BYTES = 8 * LANES * 8

@@ -98,7 +98,7 @@ class _CrossEntropy(Work):
     """One unit."""
 
     fields = State._fields
-    kinds = ("computed",) * 6
+    scale_count = 6
 
     def __init__(
         self, u, place, x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx,
@@ -115,7 +115,7 @@ class _CrossEntropy(Work):
         self.mass = Mass(_there(y), weight, smoothing, float64_of(u.classes))
         self.spread = _there(y) | (smoothing != 0.0)  # every class has mass
         self.wanted = _there(dx)
-        self.streamed = self.wanted & streamable(x, dx, u, streamed)
+        self.streamed = streamable(x, dx, u, streamed)
         self.into_out = self.wanted & plain(dx, u) & invert(self.capped) & invert(self.streamed)
         self.several = chunk_count(u, x.p) > 1
         self.keep = self.wanted & (invert(self.several) | self.into_out | self.room_e.whole)
@@ -266,8 +266,7 @@ class _CrossEntropy(Work):
             slope = lambda: g * _formula.cap_slope(load(at(capped, v, shift), k), softcap)  # noqa: E731
             return select(live != 0.0, branch(self.capped, slope, lambda: g), zeros(g))
 
-        out = view(self.results.gradient, u, r)
-        write_results(out, v0, n, u, room_at(self.room_e, v0, r), self.streamed, gradient)
+        write_results(self.results.gradient, u, r, v0, n, room_at(self.room_e, v0, r), self.streamed, gradient)
 
     def last(self, whole):
         branch(_there(self.given.target), lambda: self.put_target_gradient(whole))

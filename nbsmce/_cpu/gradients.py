@@ -11,7 +11,7 @@ from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import split
 from .sums import State, Stripes
-from .units import each_vector, of_row, streamable, view, write_results
+from .units import each_vector, of_row, streamable, write_results
 from .vmath import INFINITY, MINUS_INFINITY, UNBIAS, exp_any, exp_difference
 
 
@@ -23,7 +23,7 @@ def exponential(x, m):
 class _ThroughSoftmax(Work):
     """One unit. The state is a sum: its peak is 0, so that parts are just added."""
 
-    kinds = ("computed",) * 2
+    scale_count = 2
 
     def __init__(self, u, place, dy, y, out, log, streamed):
         self.u, self.like, self.log = u, dy.p, log
@@ -65,7 +65,7 @@ class _ThroughSoftmax(Work):
             return branch(self.log == 0, lambda: result * ((above - high) - low), log_softmax)
 
         room = room_at(self.rooms[0], v0, r)
-        write_results(view(self.out, self.u, r), v0, n, self.u, room, self.streamed, gradient)
+        write_results(self.out, self.u, r, v0, n, room, self.streamed, gradient)
 
 
 _whole, _split = two_passes(_ThroughSoftmax)
@@ -107,7 +107,7 @@ class _ThroughLogSumExp(Work):
         room = room_at(self.room, v0, r)
         x = readable(self.x, self.u, r, v0, n, room)
         gradient = lambda v, k, shift: above * exponential(load(at(x, v, shift), k), total)  # noqa: E731
-        write_results(view(self.out, self.u, r), v0, n, self.u, room, self.streamed, gradient)
+        write_results(self.out, self.u, r, v0, n, room, self.streamed, gradient)
 
 
 _lse_whole, _lse_split = two_passes(_ThroughLogSumExp)

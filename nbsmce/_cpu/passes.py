@@ -11,7 +11,8 @@ A kernel describes one unit by a class with
 ``rows(whole)``
     what follows from the state of all chunks: numbers of the rows;
 ``scales(peak, whole)``
-    the numbers of rows that the results of a chunk are made with, whose largest elements are ``peak``;
+    the ``scale_count`` numbers of rows, in the type that is computed in, that the results of a chunk are made with,
+    whose largest elements are ``peak``;
 ``second(v0, n, r, scales)``
     results of ``n`` classes of row ``r``; not called where ``writes`` is False;
 ``last(whole)``
@@ -28,10 +29,10 @@ import inspect
 from typing import Any
 
 from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
-from .lanes import advance, at, branch, computed, float64_at, in_njit, steps
+from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, steps
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, save, saved
-from .units import Unit, finish, unit_count, units, visits
+from .units import Unit, unit_count, units, visits
 
 
 def slot_memory(scratch, slot):
@@ -51,18 +52,12 @@ def _second(work, u, states, c, r, whole, scales, like):
 
     def compute():
         peak = saved(states, c, ("peak",)).peak if work.fields else None
-        for place, vector in zip(_places(scales, work.kinds, like), work.scales(peak, whole), strict=True):
+        for place, vector in zip(places, work.scales(peak, whole), strict=True):
             keep_rows(place, vector, u, None)
 
+    places = [at(computed(scales, like), i) for i in range(work.scale_count)]
     branch(r == 0, compute)
-    given = [kept_row(place, u, r) for place in _places(scales, work.kinds, like)]
-    work.second(*chunk_bounds(u, c, like), r, given)
-
-
-def _places(scales, kinds, like):
-    """Where the scales of a chunk are kept, which are float64 or in the type that ``like`` is computed in."""
-    both = {"wide": scales, "computed": computed(scales, like)}
-    return [advance(both[kind], i * (SCALE_BYTES // 8)) for i, kind in enumerate(kinds)]
+    work.second(*chunk_bounds(u, c, like), r, [kept_row(place, u, r) for place in places])
 
 
 def each_unit(x, lo, hi, scratch, slot, wanted, make):
@@ -85,12 +80,12 @@ def each_unit(x, lo, hi, scratch, slot, wanted, make):
                     for r in visits(u):
                         for c in steps(0, chunks):
                             _second(work, u, states, c, r, whole, scales, x.p)
-                    finish(work.streamed)
                     work.last(whole)
 
                 branch(wanted, write)
 
         branch(work.idle, work.rest, both)
+    fence()
 
 
 # -- chunks in parallel ------------------------------------------------------------------------------------------------
@@ -138,7 +133,7 @@ def second_pass(x, lo, hi, states, scratch, slot, make):
         mine = _states(x, states, i // chunks)
         whole = saved(mine, chunks, work.fields)
         _second(work, u, mine, i % chunks, 0, whole, slot_memory(scratch, slot), x.p)
-        finish(work.streamed)
+    fence()
 
 
 def end(x, lo, hi, states, scratch, slot, make):
@@ -207,10 +202,9 @@ class Work:
     """What most kernels have in common."""
 
     fields: tuple[str, ...] = ("peak", "count", "rest")
-    kinds: tuple[str, ...] = ()  # of the scales: "wide" ones are float64, "computed" what the logits are computed in
+    scale_count = 0
     writes = True
     idle: Any = False  # nothing is to be done but what ``rest`` does
-    streamed: Any = False  # results go past the cache
 
     @staticmethod
     def wants(*arrays):

@@ -55,7 +55,7 @@ class _Softmax(Work):
     layout or go past the cache; the chunks of a row for which that has no room compute them again.
     """
 
-    kinds = ("computed",) * 4
+    scale_count = 4
 
     def __init__(self, u, place, x, mask, out, log, streamed):
         self.u, self.like, self.log = u, x.p, log
@@ -111,8 +111,7 @@ class _Softmax(Work):
             y = result(load(at(source, v, shift), k))
             return branch(masked, lambda: select(shown(mask, v0 + v, k, shift), y, hidden), lambda: y)
 
-        out = view(self.out, self.u, r)
-        write_results(out, v0, n, self.u, room_at(self.room, v0, r), self.streamed, value)
+        write_results(self.out, self.u, r, v0, n, room_at(self.room, v0, r), self.streamed, value)
 
 
 _whole, _split = two_passes(_Softmax)

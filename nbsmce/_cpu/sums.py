@@ -9,7 +9,7 @@
 * Chunks are merged from the first to the last.
 
 Along a row the lanes are the stripes. Abreast, a lane is a row and the stripes are sixteen vectors in memory. Guarded
-by ``tests/test_same_bits.py``.
+by ``tests/test_layouts.py``.
 """
 
 from __future__ import annotations

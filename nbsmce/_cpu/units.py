@@ -20,7 +20,6 @@ from .lanes import (
     at,
     branch,
     computed,
-    fence,
     gather,
     gather_mask,
     invert,
@@ -111,7 +110,7 @@ class View(NamedTuple):
     lane: Any
 
 
-def view(x, u, r=0):
+def view(x, u, r):
     """The vectors of row ``r`` of a unit in ``x``, or of all its rows abreast."""
     p, of_class, of_row = corner(x, u)
     return View(p, of_class, of_row) if u.abreast else View(advance(p, r * of_row), of_class * LANES, of_class)
@@ -132,9 +131,9 @@ def inside(a, v):
     return computed(place(a, v), a.p)
 
 
-def fetch(a, v, k=LANES, shift=0):
+def fetch(a, v, k):
     """Vector ``v``, 0 from lane ``k`` on."""
-    p = place(a, v, shift)
+    p = place(a, v)
     return branch(a.lane == itemsize(p), lambda: load(p, k), lambda: gather(p, a.lane, k))
 
 
@@ -162,8 +161,7 @@ def unpack(a, v0, n, u, room):
         p = place(a, v0 + block)
         rows = [_tile_row(p, i * a.lane, k, i < u.rows) for i in range(LANES)]
         for i, vector in enumerate(transposed(rows)):
-            target = advance(room, (block + i) * (LANES * itemsize(room)))
-            branch(i < k, lambda target=target, vector=vector: store(target, vector))
+            branch(i < k, lambda i=i, vector=vector: store(at(room, block + i), vector))
 
 
 def _tile_row(p, offset, k, there):
@@ -175,7 +173,7 @@ def pack(a, v0, n, u, room):
     for block in steps(0, n, LANES):
         k = smaller(LANES, n - block)
         p = place(a, v0 + block)
-        vectors = [load(advance(room, (block + i) * (LANES * itemsize(room)))) for i in range(LANES)]
+        vectors = [load(at(room, block + i)) for i in range(LANES)]
         for i, row in enumerate(transposed(vectors)):
             branch(i < u.rows, lambda i=i, row=row: store(advance(p, i * a.lane), row, k))
 
@@ -197,29 +195,24 @@ def each_vector(n, u, action):
         branch(n % LANES != 0, lambda: action(n // LANES, n % LANES))
 
 
-def write_results(a, v0, n, u, room, streamed, result):
-    """Write ``result(v, k, shift)`` for the vectors of ``n`` classes from vector ``v0`` of a view on.
+def write_results(out, u, r, v0, n, room, streamed, result):
+    """Write ``result(v, k, shift)`` for the vectors of ``n`` classes of row ``r`` from vector ``v0`` on.
 
-    Rows abreast are made in ``room`` first. Along rows, those that are ``streamed`` begin at a cache line, ``shift``
-    classes later, after a vector for the classes before.
+    What cannot be written as it is computed is made in ``room`` first. Results that are ``streamed`` begin at a cache
+    line, ``shift`` classes later, after a vector for the classes before.
     """
-    direct = False if u.abreast or is_half(a.p) else a.lane == itemsize(a.p)
-    if u.abreast:
-        shift, to = 0, room
-    else:
-        line = min(64, LANES * itemsize(a.p))
-        to_line = smaller((line - past(place(a, v0), line)) % line // itemsize(a.p), n)
-        shift, to = select(streamed, to_line, 0), branch(direct, lambda: inside(a, v0), lambda: room)
-    make = lambda v, k, s: _write(at(to, v, s), result(v, k, s), k, direct & streamed)  # noqa: E731
-    _from_line(n, u, shift, make)
+    a, direct = view(out, u, r), plain(out, u)
+    line = min(64, LANES * itemsize(a.p))
+    to_line = smaller((line - past(place(a, v0), line)) % line // itemsize(a.p), n)
+    shift = select(streamed, to_line, 0)
+    to = branch(direct, lambda: inside(a, v0), lambda: room)
+    _from_line(n, u, shift, lambda v, k, s: _write(at(to, v, s), result(v, k, s), k, direct & streamed))
 
     def copy():
         _from_line(n, u, shift, lambda v, k, s: put(a, v0 + v, load(at(room, v, s), k), k, s, streamed))
 
-    if u.abreast:
-        branch(a.step == itemsize(a.p), lambda: pack(a, v0, n, u, room), copy)
-    else:
-        branch(direct, lambda: None, copy)
+    tiles = a.step == itemsize(a.p) if u.abreast else False
+    branch(direct, lambda: None, lambda: branch(tiles, lambda: pack(a, v0, n, u, room), copy))
 
 
 def _from_line(n, u, shift, action):
@@ -246,11 +239,6 @@ def streamable(x, out, u, streamed):
     whole = (out.strides[1] == itemsize(out.p)) & (past(out.p, itemsize(out.p)) == 0)
     whole = whole & (out.strides[0] % itemsize(out.p) == 0) & (u.classes >= 4 * LANES)
     return (streamed != 0) & whole & invert(same_place(x.p, out.p))
-
-
-def finish(streamed):
-    """After the last result."""
-    branch(streamed, fence)
 
 
 # -- numbers of rows ---------------------------------------------------------------------------------------------------
