@@ -36,12 +36,12 @@ def ratio(times: list[float], own: list[float]) -> float:
 
 def compare(case: Case, workers: list[Worker], count: int) -> dict[str, Any]:
     """One row: seconds of each library, ratios, share of the limit, and the reasons of those that are left out."""
-    present = [w for w in workers if w.library != LIMIT or goals.size(case)[2] >= LIMIT_FROM]
+    present = [w for w in workers if w.name != LIMIT or goals.size(case)[2] >= LIMIT_FROM]
     ready = prepare((worker, case) for worker in present)
     row: dict[str, Any] = {"case": str(case), "operation": case.operation, "shape": case.shape, "dtype": case.dtype}
-    row["skipped"] = {w.library: why for w, (_, why) in zip(present, ready, strict=True) if why}
+    row["skipped"] = {w.name: why for w, (_, why) in zip(present, ready, strict=True) if why}
     runs = [(w, number) for w, (number, why) in zip(present, ready, strict=True) if not why]
-    times = dict(zip([w.library for w, _ in runs], rounds(runs, count), strict=True))
+    times = dict(zip([w.name for w, _ in runs], rounds(runs, count), strict=True))
     own = times["nbsmce"]
     row["seconds"] = {name: statistics.median(each) for name, each in times.items()}
     row["ratios"] = {name: ratio(times[name], own) for name in times if name not in ("nbsmce", LIMIT)}

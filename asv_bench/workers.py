@@ -47,7 +47,7 @@ class Worker:
     """A process with one library. ``path`` is the folder that nbsmce is imported from."""
 
     def __init__(self, library: str, path: Path = ROOT) -> None:
-        self.library = library
+        self.name = library
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -70,7 +70,7 @@ class Worker:
 
     def answer(self) -> dict[str, Any]:
         line = self.process.stdout.readline()
-        reply = json.loads(line) if line else {"error": f"the process of {self.library} has ended"}
+        reply = json.loads(line) if line else {"error": f"the process of {self.name} has ended"}
         if "error" in reply:
             raise RuntimeError(reply["error"])
         return reply
@@ -85,7 +85,7 @@ def prepare(workers: Iterable[tuple[Worker, Case]], duration: float = BATCH) -> 
     """How many calls take ``duration``, and the reason if it is none. All compile at the same time."""
     workers = list(workers)
     for worker, case in workers:
-        worker.ask(library=worker.library, case=dataclasses.asdict(case))
+        worker.ask(library=worker.name, case=dataclasses.asdict(case))
     ready = [worker.answer() for worker, _ in workers]
     for (worker, _), reply in zip(workers, ready, strict=True):
         if "skip" not in reply:

@@ -1,4 +1,4 @@
-"""Axes and dtypes, for all backends."""
+"""Axes, shapes and positions, for all backends."""
 
 from __future__ import annotations
 
@@ -42,6 +42,8 @@ def class_axis(axis: Any, ndim: int) -> int:
 
 def without(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool = False) -> tuple[int, ...]:
     """The shape of what is left of ``shape`` when ``axes`` are summed over."""
+    if len(axes) == 1 and not keepdims:
+        return shape[: axes[0]] + shape[axes[0] + 1 :]
     if keepdims:
         return tuple(1 if i in axes else n for i, n in enumerate(shape))
     return tuple(n for i, n in enumerate(shape) if i not in axes)
@@ -50,3 +52,14 @@ def without(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool = Fals
 def count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
     """How many elements a row along ``axes`` has."""
     return math.prod(shape[i] for i in axes)
+
+
+def index_of(position: int, shape: tuple[int, ...]) -> str:
+    """A position in flattened rows, as one writes it behind a name."""
+    return "[" + ", ".join(str(int(i)) for i in np.unravel_index(position, shape)) + "]" if shape else ""
+
+
+def no_class(position: int, index: int, shape: tuple[int, ...], classes: int, ignore_index: int) -> str:
+    """What is said of a class index that is none, at a position in flattened rows of this shape."""
+    where = index_of(position, shape)
+    return f"target{where} is {index}, which is neither in [0, {classes}) nor ignore_index ({ignore_index})"

@@ -16,7 +16,7 @@ from . import nll as kernels_nll
 from .host import Kind, Operand
 from .lanes.storage import LANES
 from .launch import launch, streamed
-from .layout import is_apart, is_matrix, of_matrices, over_rows
+from .layout import over_rows
 from .sums import NO_CLASS
 
 _PANEL = 1 << 16
@@ -37,10 +37,8 @@ class Targets(NamedTuple):
 
 def _targets(target: Any, logits: Operand, axis: int) -> Targets:
     shape = logits.data.shape
-    rows = shape[:axis] + shape[axis + 1 :]
+    rows = _arrays.without(shape, (axis,))
     array = host.as_numpy(target, "target")
-    if array.dtype == np.int64 and array.shape == rows:
-        return Targets(np.ascontiguousarray(array).reshape(-1), None, rows)
     if host.is_floating(target) and (array.size or array.shape != rows):
         if array.shape != shape:
             raise ValueError(
@@ -59,13 +57,10 @@ def _class_indices(target: Any, array: np.ndarray, rows: tuple[int, ...]) -> np.
         raise ValueError(f"target must have the shape {rows} for class indices, got {array.shape}")
     if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
         position = int(np.argmax(array.reshape(-1) > np.iinfo(np.int64).max))
-        raise IndexError(f"target{_index(position, rows)} is {array.reshape(-1)[position]}, which is no class")
+        raise IndexError(
+            f"target{_arrays.index_of(position, rows)} is {array.reshape(-1)[position]}, which is no class"
+        )
     return np.ascontiguousarray(array, dtype=np.int64).reshape(-1)
-
-
-def _index(position: int, shape: tuple[int, ...]) -> str:
-    """A position in flattened rows, as one writes it behind a name."""
-    return "[" + ", ".join(str(int(i)) for i in np.unravel_index(position, shape)) + "]" if shape else ""
 
 
 def _denominator(
@@ -76,10 +71,7 @@ def _denominator(
     kernel = kernels.inspect_targets[weight.dtype.char,]
     first = kernel(indices, weight, sample, classes, ignore_index, total)
     if first != NO_CLASS:
-        raise IndexError(
-            f"target{_index(first, rows)} is {indices[first]}, which is neither in [0, {classes}) nor ignore_index "
-            f"({ignore_index})"
-        )
+        raise IndexError(_arrays.no_class(first, indices[first], rows, classes, ignore_index))
     return float(total[0])
 
 
@@ -223,11 +215,9 @@ def cross_entropy(
             )  # fmt: skip
 
     inputs, outputs = [data] if y is None else [data, y], [] if gradient is None else [gradient]
-    guarded = [targets.indices, weights, sample, above, given_lse]
-    if is_matrix(data, axis) and (out is None or gradient is None or is_apart(gradient, [*inputs, *guarded])):
-        work(of_matrices(*inputs, *outputs), 0)
-    elif data.size:
-        over_rows(inputs, outputs, (axis,), work, guarded)
+    if data.size:
+        guarded = [targets.indices, weights, sample, above, given_lse]
+        over_rows(inputs, outputs, (axis,), work, guarded, new=out is None)
     return (
         _reduced(loss, total, divisor, spec, rows, kind.computed) if wanted.loss else None,
         None if gradient is None else host.result(gradient, out, kind),

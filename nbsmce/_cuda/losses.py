@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from .. import _arrays, _formula
 from .._spec import Aux, LossSpec, Wanted
 from . import checked, reductions
@@ -19,11 +17,6 @@ from .options import Options
 from .owners import View
 from .places import Extent
 from .rows import Task, can_be_vectors, over_rows
-
-
-def _index(position: int, shape: tuple[int, ...]) -> str:
-    """A position in flattened rows, as one writes it behind a name."""
-    return "[" + ", ".join(str(int(i)) for i in np.unravel_index(position, shape)) + "]" if shape else ""
 
 
 class Losses:
@@ -142,17 +135,14 @@ class Losses:
 
 
 class Message(NamedTuple):
-    """What is said of an index that is no class; on the CPU the same."""
+    """What is said of an index that is no class."""
 
     shape: tuple[int, ...]
     classes: int
     ignore_index: int
 
     def __call__(self, row: int, index: int) -> str:
-        return (
-            f"target{_index(row, self.shape)} is {index}, which is neither in [0, {self.classes}) nor ignore_index "
-            f"({self.ignore_index})"
-        )
+        return _arrays.no_class(row, index, *self)
 
 
 # -- cross entropy -----------------------------------------------------------------------------------------------------
