@@ -4,6 +4,8 @@ The arrays decide where: what is in main memory is computed on the CPU. Importin
 Numba follows with the first call.
 """
 
+import time as _time
+
 from ._losses import cross_entropy, cross_entropy_backward, cross_entropy_with_grad
 from ._nll import nll_loss, nll_loss_backward
 from ._softmax import (
@@ -16,8 +18,11 @@ from ._softmax import (
 )
 from ._spec import Aux
 from ._threads import get_num_threads, set_num_threads
+from ._warmup import warmup
 
 __version__ = "0.1.0.dev0"
+
+_imported_at = _time.time()  # sources that are younger are not those of this process: _store.py
 
 __all__ = [
     "Aux",
@@ -34,4 +39,5 @@ __all__ = [
     "set_num_threads",
     "softmax",
     "softmax_backward",
+    "warmup",
 ]

@@ -10,13 +10,33 @@ No function has ``fastmath``: ``nnan`` and ``ninf`` delete the handling of NaN a
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite
 import numba
+import numpy as np
 from numba import types
+from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime import rtsys
+from numba.core.sigutils import normalize_signature
+
+from ._interrupts import postponed
+from ._store import store
 
 JIT = not numba.config.DISABLE_JIT
+
+if hasattr(os, "register_at_fork"):
+    # A child that is forked while another thread compiles would inherit a lock that nobody gives back.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def array(dtype: types.Type, ndim: int) -> types.Array:
@@ -42,6 +62,47 @@ STORAGE = {"f": types.float32, "d": types.float64, "h": types.int16, "H": types.
 """What kernels read and write, by the character of NumPy's dtype: the half types are the integers of their bits."""
 
 
+_OPTIONS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "USING_SVML")
+"""What of Numba's configuration changes machine code."""
+
+
+class _Stored:
+    """What Numba asks before it compiles a function, and tells afterwards."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
+
+    def _key(self, signature: Any, codegen: Any) -> str:
+        config = numba.config
+        options = (
+            config.OPT,
+            config.BOUNDSCHECK,
+            config.DEBUGINFO_DEFAULT,
+            config.LOOP_VECTORIZE,
+            config.SLP_VECTORIZE,
+        )
+        versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
+        return repr((self._name, str(signature), versions, [str(o) for o in options], codegen.magic_tuple()))
+
+    def load_overload(self, signature: Any, context: Any) -> CompileResult | None:
+        rtsys.initialize(context)  # without context.refresh(), which imports SciPy where that is installed
+        parts = store.load(self._key(signature, context.codegen()))
+        return None if parts is None else CompileResult._rebuild(context, *parts)
+
+    def save_overload(self, signature: Any, result: CompileResult) -> None:
+        if not result.library.has_dynamic_globals:
+            store.save(self._key(signature, result.codegen), result._reduce)
+
+
+def c_function(signature: Any, function: Callable[..., Any]) -> Any:
+    """``function`` for machine code to call: its ``address`` is good for as long as the result is kept."""
+    made: Any = CFunc(function, normalize_signature(signature), locals={}, options={"error_model": "numpy"})
+    made._cache = _Stored(function)
+    with postponed():
+        made.compile()
+    return made
+
+
 class Kernel(dict):
     """Entry points by dimension and storage, compiled on first use: ``kernel[ndim, character](*arguments)``.
 
@@ -54,11 +115,17 @@ class Kernel(dict):
         self.signature = signature
 
     def __missing__(self, key: tuple[Any, ...]) -> Callable[..., Any]:
+        with postponed(), global_compiler_lock:  # of several threads one compiles
+            if key not in self:
+                self[key] = self._compiled(key)
+        return self[key]
+
+    def _compiled(self, key: tuple[Any, ...]) -> Callable[..., Any]:
         entry = numba.njit(nogil=True, error_model="numpy")(self.function)
         if JIT:
+            entry._cache = _Stored(self.function)
             entry.compile(self.signature(*(STORAGE.get(part, part) for part in key)))
             entry.disable_compile()
-        self[key] = entry
         return entry
 
 

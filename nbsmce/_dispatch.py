@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ._interrupts import postponed
+
 _UNPLACED = (int, float, complex, np.number, list, tuple)
 _BACKENDS = {"cpu": "_cpu", "cuda": "_cuda"}
 _GPU_DEVICE_TYPES = {2, 10, 13}  # of DLPack: CUDA, ROCm, CUDA managed memory
@@ -21,7 +23,8 @@ _GPU_DEVICE_TYPES = {2, 10, 13}  # of DLPack: CUDA, ROCm, CUDA managed memory
 
 @functools.cache
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"nbsmce.{name}")
+    with postponed():
+        return importlib.import_module(f"nbsmce.{name}")
 
 
 def _family(value: Any) -> str:

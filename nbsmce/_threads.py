@@ -6,9 +6,8 @@ import math
 import operator
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
+_CGROUPS = "/sys/fs/cgroup"
 _limit = 0
 
 
@@ -86,34 +85,38 @@ def available_cpus() -> int:
     return max(1, min([count, *(math.ceil(quota) for quota in _quotas())]))
 
 
+def _text(path: str) -> str:
+    """What a file of the system says, nothing if it cannot be read. (``pathlib`` is slow to import.)"""
+    try:
+        with open(path) as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""
+
+
 def _groups(controller: str) -> Iterator[str]:
     """The paths of this process in the cgroup hierarchies: of version 2 for "", else of a controller of version 1."""
-    try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
+    for line in _text("/proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == controller or (controller and controller in controllers.split(",")):
-            yield path.lstrip("/")
+            yield path.strip("/")
 
 
 def _quotas() -> Iterator[float]:
     """Every limit, in processors, that a container or a service manager has set."""
     for group in _groups(""):
-        folder = _CGROUPS / group
-        while folder.is_relative_to(_CGROUPS):
-            yield from _quota(folder / "cpu.max")
-            folder = folder.parent
+        parts = group.split("/") if group else []
+        for depth in range(len(parts) + 1):
+            yield from _quota("/".join([_CGROUPS, *parts[:depth], "cpu.max"]))
     for group in _groups("cpu"):
-        for folder in (_CGROUPS / "cpu" / group, _CGROUPS / "cpu"):
-            yield from _quota(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us")
+        for folder in (f"{_CGROUPS}/cpu/{group}", f"{_CGROUPS}/cpu"):
+            yield from _quota(f"{folder}/cpu.cfs_quota_us", f"{folder}/cpu.cfs_period_us")
 
 
-def _quota(*files: Path) -> Iterator[float]:
+def _quota(*files: str) -> Iterator[float]:
     try:
-        quota, period = " ".join(f.read_text() for f in files).split()
+        quota, period = " ".join(map(_text, files)).split()
         if quota not in ("max", "-1"):
             yield int(quota) / int(period)
-    except (OSError, ValueError):
+    except ValueError:
         pass

@@ -33,6 +33,7 @@ SIGNATURES = {
     "check='deferred')",
     "nll_loss_backward": "(dloss, log_probs, target, *, axis=-1, weight=None, sample_weight=None, ignore_index=-100, "
     "reduction='mean', out=None, check='deferred')",
+    "warmup": "(functions=None, dtypes=('float32', 'float64'), *, progress=None)",
 }
 
 

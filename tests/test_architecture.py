@@ -20,20 +20,23 @@ ALLOWED = {
     "_cpu.lanes": {"_compile", "_cpu.lanes"},
     "_cpu": {"_compile", "_formula", "_arrays", "_spec", "_threads", "_cpu"},
     "_cuda": {"_formula", "_arrays", "_spec", "_cuda"},
-    "_compile": set(),
+    "_compile": {"_interrupts", "_store"},
     "_formula": set(),
     "_arrays": set(),
     "_spec": set(),
+    "_interrupts": set(),
+    "_store": {""},  # when the package was imported
     "_threads": set(),
-    "_dispatch": set(),
+    "_dispatch": {"_interrupts"},
     "_softmax": {"_dispatch"},
     "_losses": {"_dispatch", "_spec"},
     "_nll": {"_dispatch", "_spec"},
-    "_cli": {"_cli", "_cuda.driver", "_threads", ""},
+    "_cli": {"_cli", "_cuda.driver", "_store", "_threads", "_warmup", ""},
+    "_warmup": {"_cpu.warmup"},
     "__main__": {"_cli"},
-    "": {"_softmax", "_losses", "_nll", "_spec", "_threads"},
+    "": {"_softmax", "_losses", "_nll", "_spec", "_threads", "_warmup"},
 }
-NUMBA = ("_compile", "_cpu", "_cuda")
+NUMBA = ("_compile", "_store", "_cpu", "_cuda")
 
 
 def module_of(path: Path) -> str:

@@ -62,7 +62,7 @@ def test_a_containers_quota(monkeypatch, tmp_path, files, expected):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    monkeypatch.setattr(_threads, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(_threads, "_CGROUPS", str(tmp_path))
     monkeypatch.setattr(_threads, "_groups", lambda controller: iter(["user"]))
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     assert _threads.available_cpus() == expected

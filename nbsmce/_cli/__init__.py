@@ -18,6 +18,16 @@ def _parser() -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="versions, processor, threads and CUDA: what a bug report needs")
     info.add_argument("--json", action="store_true", help="for a program to read")
 
+    warmup = commands.add_parser("warmup", help="compile the kernels now, for the processes to come")
+    warmup.add_argument("functions", nargs="*", metavar="FUNCTION", help="softmax, cross_entropy, ... (default: all)")
+    default = ["float32", "float64"]
+    warmup.add_argument("--dtypes", nargs="+", default=default, metavar="DTYPE", help=f"(default: {' '.join(default)})")
+    warmup.add_argument("--quiet", action="store_true", help="only the exit code: 1 if the code could not be kept")
+
+    cache = commands.add_parser("cache", help="where compiled code is kept")
+    cache.add_argument("--clear", action="store_true", help="remove it")
+    cache.add_argument("--json", action="store_true", help="for a program to read")
+
     demo = commands.add_parser("demo", help="train a softmax classifier on handwritten digits and draw what it learned")
     demo.add_argument("--epochs", type=int, default=60, help="how often to go through the digits (default: 60)")
     demo.add_argument("--seed", type=int, default=0, help="of the order and the held-out digits (default: 0)")
@@ -38,5 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .demo import run
 
         return run(options.epochs, options.seed, options.output, options.json)
+    if options.command == "warmup":
+        from .warmup import warm
+
+        return warm(options.functions, options.dtypes, options.quiet)
+    if options.command == "cache":
+        from .warmup import cache
+
+        return cache(options.clear, options.json)
     parser.print_help()
     return 0

@@ -57,12 +57,14 @@ def _thread_count() -> dict[str, Any]:
     return {"count": _threads.get_num_threads(), "because": reason}
 
 
-def _compiled_code() -> str:
+def _compiled_code() -> object:
     import numba
+
+    from .warmup import describe
 
     if numba.config.DISABLE_JIT:
         return "none: NUMBA_DISABLE_JIT is set, and everything runs slowly in Python"
-    return "made in each process, with the first call for a dtype; nothing is stored"
+    return describe()
 
 
 def _cuda() -> dict[str, Any]:

@@ -99,8 +99,8 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
             launch(*kernels, data, data, hidden, part, rooms=1)
         else:
             signs = sign.reshape(-1)[rows]
-            kernel = logsumexp_kernels.weighted_logsumexp
-            launch(kernel, None, data, data, views[1], hidden, part, signs, rooms=2)
+            weighted = logsumexp_kernels.weighted_logsumexp, logsumexp_kernels.split_weighted_logsumexp
+            launch(*weighted, data, data, views[1], hidden, part, signs, rooms=2)
 
     if operand.data.size:
         over_rows([a for a in (operand.data, factors, mask) if a is not None], [], axes, work)

@@ -11,13 +11,17 @@ from .._compile import Kernel
 from . import host
 from .chunks import workspace
 from .lanes.storage import LANES
-from .parallel import team
 from .sums import CHUNK, STATE_VECTORS
+from .team import team
 from .units import together
 
 _GRAIN = 1 << 14
 SERIAL_WORK = 1 << 15
 """Calls that handle fewer numbers than this stay in one thread: starting the others costs more than they save."""
+
+_LONG = 1 << 22
+"""Units of more numbers are handled chunk by chunk by all threads also where they are many: between chunks a call can
+be interrupted, and such rows fit no cache."""
 
 STREAM_BYTES = 1 << 24
 """Results of so many bytes go past the cache."""
@@ -39,9 +43,9 @@ def launch(
 ) -> Any:
     """Call a kernel with ``arguments``, and as many threads as ``data`` is worth.
 
-    ``split`` is the kernel for rows that are fewer than threads. ``rooms`` is how many chunks a thread needs scratch
-    memory for; None if it takes none at all. ``more`` names a storage type that the kernel is compiled for beside that
-    of ``data``.
+    ``split`` is the kernel for rows that are fewer than threads, or very long. ``rooms`` is how many chunks a thread
+    needs scratch memory for; None if it takes none at all. ``more`` names a storage type that the kernel is compiled
+    for beside that of ``data``.
     """
     char = data.dtype.char
     key = (data.ndim, char, more) if more else (data.ndim, char)
@@ -49,14 +53,25 @@ def launch(
     if data.size < SERIAL_WORK:
         memory = () if rooms is None else (host.scratch(1, nbytes),)
         return kernel[key](*arguments, *memory, grain, 0, 1)
-    with team as (launcher, threads):
-        memory = () if rooms is None else (host.scratch(threads, nbytes),)
-        chunk = CHUNK[_computed_bytes(char)]
-        rows, classes = data.shape[:2]
-        if split is not None and data.ndim == 2 and rows < threads and classes > chunk:
-            states = np.empty((rows, (-(-classes // chunk) + 1) * STATE_VECTORS * LANES))
-            return split[key](*arguments, states, *memory, 1, launcher, threads)
-        return kernel[key](*arguments, *memory, grain, launcher, threads)
+    control, threads = team.call()
+    memory = () if rooms is None else (host.scratch(threads, nbytes),)
+    states = None if split is None else _states(data.shape, char, threads)
+    if split is None or states is None:
+        result = kernel[key](*arguments, *memory, grain, control.address, threads)
+    else:
+        result = split[key](*arguments, states, *memory, 1, control.address, threads)
+    control.settle()
+    return result
+
+
+def _states(shape: tuple[int, ...], char: str, threads: int) -> np.ndarray | None:
+    """Room for the states of all chunks, if these are to be given to all threads."""
+    outer, classes, inner = shape if len(shape) == 3 else (*shape, 1)
+    chunks = -(-classes // CHUNK[_computed_bytes(char)])
+    units = outer * -(-inner // LANES)
+    if chunks == 1 or (units >= threads and classes * min(inner, LANES) <= _LONG):
+        return None
+    return np.empty((units, (chunks + 1) * STATE_VECTORS * LANES))
 
 
 def _computed_bytes(char: str) -> int:

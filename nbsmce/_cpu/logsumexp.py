@@ -78,7 +78,7 @@ def _weighted_exponentials(x, b, n, m, u):
 
 
 _whole, _split = two_passes(_LogSumExp)
-_weighted_whole, _ = two_passes(_Weighted)
+_weighted_whole, _weighted_split = two_passes(_Weighted)
 
 
 def _signature(ndim, t):
@@ -106,3 +106,9 @@ def _weighted_signature(ndim, t):
 def weighted_logsumexp(x, b, mask, lse, sign, scratch, grain, launcher, threads):
     """The logarithm of ``|sum(b * exp(x))|``, and the sign of the sum."""
     _weighted_whole(x, b, mask, lse, sign, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_weighted_signature(ndim, t), STATES, *MEMORY))
+def split_weighted_logsumexp(x, b, mask, lse, sign, states, scratch, grain, launcher, threads):
+    """The same for few long rows."""
+    _weighted_split(x, b, mask, lse, sign, states, scratch, grain, launcher, threads)

@@ -32,7 +32,7 @@ from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
 from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, steps
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, save, saved
-from .units import Unit, unit_count, units, visits
+from .units import Unit, unit_at, unit_count, units, visits
 
 
 def slot_memory(scratch, slot):
@@ -92,12 +92,22 @@ def each_unit(x, lo, hi, scratch, slot, wanted, make):
 
 
 def _row(x, i):
-    return Unit(False, x.shape[1], i, 1, 0, 0, shared=True)
+    """A single row, or rows abreast."""
+    return unit_at(x, i, 1, shared=True)
+
+
+def _chunks(x):
+    """How many chunks a row has."""
+    return chunk_count(Unit(False, x.shape[1], 0, 1, 0, 0), x.p)
+
+
+def _row_count(x):
+    return unit_count(x) if len(x.shape) == 3 else x.shape[0]
 
 
 def _states(x, states, i):
     """The states of the chunks of row ``i``, and behind them that of the whole row."""
-    return at(states.p, i * ((chunk_count(_row(x, 0), x.p) + 1) * STATE_VECTORS))
+    return at(states.p, i * ((_chunks(x) + 1) * STATE_VECTORS))
 
 
 def _behind_scales(scratch, slot):
@@ -106,7 +116,7 @@ def _behind_scales(scratch, slot):
 
 def first_pass(x, lo, hi, states, scratch, slot, make):
     """The states of chunks ``[lo, hi)``, counted through all rows."""
-    chunks = chunk_count(_row(x, 0), x.p)
+    chunks = _chunks(x)
     for i in steps(lo, hi):
         u = _row(x, i // chunks)
         _first(make(u, _behind_scales(scratch, slot)), u, _states(x, states, i // chunks), i % chunks, 0, x.p)
@@ -114,7 +124,7 @@ def first_pass(x, lo, hi, states, scratch, slot, make):
 
 def between(x, lo, hi, states, scratch, slot, make):
     """The states of rows ``[lo, hi)``, and their numbers."""
-    chunks = chunk_count(_row(x, 0), x.p)
+    chunks = _chunks(x)
     for i in steps(lo, hi):
         u = _row(x, i)
         work = make(u, _behind_scales(scratch, slot))
@@ -126,7 +136,7 @@ def between(x, lo, hi, states, scratch, slot, make):
 
 def second_pass(x, lo, hi, states, scratch, slot, make):
     """The results of chunks ``[lo, hi)``, counted through all rows."""
-    chunks = chunk_count(_row(x, 0), x.p)
+    chunks = _chunks(x)
     for i in steps(lo, hi):
         u = _row(x, i // chunks)
         work = make(u, _behind_scales(scratch, slot))
@@ -138,7 +148,7 @@ def second_pass(x, lo, hi, states, scratch, slot, make):
 
 def end(x, lo, hi, states, scratch, slot, make):
     """What comes when all results of rows ``[lo, hi)`` are there."""
-    chunks = chunk_count(_row(x, 0), x.p)
+    chunks = _chunks(x)
     for i in steps(lo, hi):
         work = make(_row(x, i), _behind_scales(scratch, slot))
         work.last(saved(_states(x, states, i), chunks, work.fields))
@@ -179,7 +189,8 @@ def two_passes(work):
     def split(*arguments):
         *given, _, launcher, threads = arguments
         x, arrays = given[0], given[:-2]
-        rows, chunks = x.shape[0], x.shape[0] * chunk_count(_row(x, 0), x.p)
+        rows = _row_count(x)
+        chunks = rows * _chunks(x)
         in_parallel(first, chunks, 1, launcher, threads, *given)
         in_parallel(middle, rows, rows, 0, 1, *given)
         if work.writes:

@@ -75,16 +75,18 @@ def unit_count(x):
 
 def units(x, lo, hi):
     """The units ``[lo, hi)`` of ``x``: abreast if it has three dimensions."""
-    classes = x.shape[1]
     for i in steps(lo, hi):
-        if len(x.shape) == 2:
-            per = together(classes)
-            yield Unit(False, classes, i * per, smaller(per, x.shape[0] - i * per), 0, 0)
-        else:
-            per = (x.shape[2] + (LANES - 1)) // LANES
-            outer, inner = i // per, i % per * LANES
-            rows = smaller(LANES, x.shape[2] - inner)
-            yield Unit(True, classes, outer * x.shape[2] + inner, rows, outer, inner)
+        yield unit_at(x, i, together(x.shape[1]))
+
+
+def unit_at(x, i, per, shared=False):
+    """Unit ``i`` of ``x``, in which ``per`` rows are one along."""
+    classes = x.shape[1]
+    if len(x.shape) == 2:
+        return Unit(False, classes, i * per, smaller(per, x.shape[0] - i * per), 0, 0, shared)
+    groups = (x.shape[2] + (LANES - 1)) // LANES
+    outer, inner = i // groups, i % groups * LANES
+    return Unit(True, classes, outer * x.shape[2] + inner, smaller(LANES, x.shape[2] - inner), outer, inner, shared)
 
 
 def visits(u):

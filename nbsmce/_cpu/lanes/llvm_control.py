@@ -49,6 +49,19 @@ def steps(start: Any, stop: Any, step: int = 1) -> Iterator[Value]:
     builder.position_at_end(after)
 
 
+def repeat_while(condition: Callable[[], Value]) -> Iterator[None]:
+    """``for _ in repeat_while(condition)`` is a loop of the generated code for as long as ``condition()`` holds."""
+    builder = here()
+    test, body, after = (builder.append_basic_block(name) for name in ("test", "body", "after"))
+    builder.branch(test)
+    builder.position_at_end(test)
+    builder.cbranch(condition().value, body, after)
+    builder.position_at_end(body)
+    yield
+    builder.branch(test)
+    builder.position_at_end(after)
+
+
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any] = lambda: None) -> Any:
     """``then()`` or ``otherwise()``, which return values of the same types, tuples of them, or nothing.
 
