@@ -186,9 +186,6 @@ def test_the_helpers_are_gone_when_a_fork_comes(results, warm):
     before = threads()
     nbsmce.softmax(x)
     assert threads() == before + 1, "a helper is there"
-    seen = []
-    os.register_at_fork(before=lambda: None)
-    hooks = threads
     pid = os.fork()
     if pid == 0:
         os._exit(0)
