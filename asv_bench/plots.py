@@ -36,6 +36,13 @@ SPEED = {
     "softmax_backward": "gradients.SoftmaxBackward.time_softmax_backward",
 }
 
+class _Plain(LogFormatter):
+    """0.6, where matplotlib writes 6e-01."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
 Values = dict[tuple[Any, ...], float]
 
 
@@ -70,7 +77,7 @@ def axes_of(figure: Figure, count: int, results: Results) -> list[Any]:
 def plain(ax: Any) -> None:
     """Numbers such as 20 on a logarithmic axis, in place of powers of ten."""
     ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+    ax.yaxis.set_minor_formatter(_Plain(minor_thresholds=(2, 0.5)))
 
 
 def bars(ax: Any, groups: list[str], series: dict[str, list[float]], start: float = 0) -> None:
@@ -138,6 +145,7 @@ def main() -> None:
     options = parser.parse_args()
     results = Results(options.machine, options.commit)
     for draw in (speed, limit, ulp):
+        options.to.mkdir(parents=True, exist_ok=True)
         draw(results).savefig(options.to / f"{draw.__name__}.png", dpi=100)
 
 
