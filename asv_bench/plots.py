@@ -36,6 +36,7 @@ SPEED = {
     "softmax_backward": "gradients.SoftmaxBackward.time_softmax_backward",
 }
 
+
 class _Plain(LogFormatter):
     """0.6, where matplotlib writes 6e-01."""
 
