@@ -8,6 +8,7 @@ from processes import scaled, succeeded
 INTERRUPTED = """
     import os, random, signal, sys, threading, time
     import numpy as np, nbsmce
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
     nbsmce.set_num_threads(int(sys.argv[2]))
     pick = random.Random(0)
     x = np.zeros({shape}, np.float32)
@@ -54,6 +55,7 @@ def test_ctrl_c_while_compiling():
     code = """
     import os, random, signal, subprocess, sys, threading, time
     import numpy as np, nbsmce
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
     x = np.linspace(0, 1, 12).reshape(3, 4)
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
     def work():
