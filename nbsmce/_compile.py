@@ -73,16 +73,9 @@ class _Stored:
         self._name = f"{function.__module__}.{function.__qualname__}"
 
     def _key(self, signature: Any, codegen: Any) -> str:
-        config = numba.config
-        options = (
-            config.OPT,
-            config.BOUNDSCHECK,
-            config.DEBUGINFO_DEFAULT,
-            config.LOOP_VECTORIZE,
-            config.SLP_VECTORIZE,
-        )
+        options = [str(getattr(numba.config, name)) for name in _OPTIONS]
         versions = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
-        return repr((self._name, str(signature), versions, [str(o) for o in options], codegen.magic_tuple()))
+        return repr((self._name, str(signature), versions, options, codegen.magic_tuple()))
 
     def load_overload(self, signature: Any, context: Any) -> CompileResult | None:
         rtsys.initialize(context)  # without context.refresh(), which imports SciPy where that is installed

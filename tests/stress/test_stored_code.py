@@ -302,7 +302,11 @@ def test_sources_that_change_under_a_process(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-def test_options_of_numba_that_change_the_code(filled):
+@pytest.mark.parametrize(
+    "option", ["NUMBA_OPT=1", "NUMBA_BOUNDSCHECK=1", "NUMBA_ENABLE_AVX=0", "NUMBA_SLP_VECTORIZE=1"]
+)
+def test_options_of_numba_that_change_the_code(filled, option):
     """Not the same entry: code that was made with other options."""
-    env = {"NBSMCE_CACHE_DIR": str(filled), "NUMBA_OPT": "1"}
+    name, _, value = option.partition("=")
+    env = {"NBSMCE_CACHE_DIR": str(filled), name: value}
     assert "something was compiled" in run(_NO_COMPILING + WORK_PLAIN, env=env).stderr
