@@ -145,8 +145,8 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=HERE.parent / "docs" / "images")
     options = parser.parse_args()
     results = Results(options.machine, options.commit)
+    options.to.mkdir(parents=True, exist_ok=True)
     for draw in (speed, limit, ulp):
-        options.to.mkdir(parents=True, exist_ok=True)
         draw(results).savefig(options.to / f"{draw.__name__}.png", dpi=100)
 
 

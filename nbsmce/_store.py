@@ -136,12 +136,11 @@ def location() -> Path:
     chosen = os.environ.get("NBSMCE_CACHE_DIR")
     if chosen:
         return Path(chosen)
-    home = Path.home() if sys.platform != "win32" else Path()
     if sys.platform == "win32":
         return Path(os.environ["LOCALAPPDATA"]) / "nbsmce" / "Cache"
     if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "nbsmce"
-    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "nbsmce"
+        return Path.home() / "Library" / "Caches" / "nbsmce"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nbsmce"
 
 
 def _trust(status: os.stat_result, what: str) -> None:
@@ -189,15 +188,16 @@ class _Folder:
                     yield name, os.stat(self.path(name), dir_fd=self._descriptor, follow_symlinks=False)
 
     def remove(self, name: str) -> None:
-        os.unlink(self.path(name), dir_fd=self._descriptor)
+        """Remove a file, unless another process has done so."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path(name), dir_fd=self._descriptor)
 
     def prune(self) -> None:
         """Remove what has not been used for a month, and what writers that were killed have left."""
         for name, status in self.entries():
             age = time.time() - status.st_mtime
             if age > (_DAY if name.endswith(".tmp") else _KEPT_DAYS * _DAY):
-                with contextlib.suppress(FileNotFoundError):
-                    self.remove(name)
+                self.remove(name)
 
 
 @contextlib.contextmanager
@@ -233,8 +233,7 @@ def clear() -> int:
         with _opened(create=False) as folder:
             names = [name for name, _ in folder.entries()]
             for name in names:
-                with contextlib.suppress(FileNotFoundError):
-                    folder.remove(name)
+                folder.remove(name)
     except FileNotFoundError:
         return 0
     return len(names)

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+DTYPES = ("float32", "float64")
+
 
 def warmup(
     functions: Iterable[str] | None = None,
-    dtypes: Iterable[object] = ("float32", "float64"),
+    dtypes: Iterable[object] = DTYPES,
     *,
     progress: Callable[[int, int, str], object] | None = None,
 ) -> int:
@@ -37,6 +39,8 @@ def warmup(
     ------
     ValueError
         If a function or a dtype is none of these.
+    TypeError
+        If one of both is a single name and not a list.
 
     See Also
     --------

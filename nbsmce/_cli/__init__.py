@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from .. import __version__
+from .._warmup import DTYPES
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -20,8 +21,7 @@ def _parser() -> argparse.ArgumentParser:
 
     warmup = commands.add_parser("warmup", help="compile the kernels now, for the processes to come")
     warmup.add_argument("functions", nargs="*", metavar="FUNCTION", help="softmax, cross_entropy, ... (default: all)")
-    default = ["float32", "float64"]
-    warmup.add_argument("--dtypes", nargs="+", default=default, metavar="DTYPE", help=f"(default: {' '.join(default)})")
+    warmup.add_argument("--dtypes", nargs="+", default=DTYPES, metavar="DTYPE", help=f"(default: {' '.join(DTYPES)})")
     warmup.add_argument("--quiet", action="store_true", help="only the exit code: 1 if the code could not be kept")
 
     cache = commands.add_parser("cache", help="where compiled code is kept")

@@ -104,8 +104,7 @@ def run(epochs: int, seed: int, output: str, as_json: bool) -> int:
         "picture": str(picture.resolve()),
     }
     if as_json:
-        json.dump(result, sys.stdout, indent=2)
-        print()
+        print(json.dumps(result, indent=2))
     else:
         print(f"trained on {result['digits']} digits in {seconds:.1f} s, compiling the kernels included")
         print(f"held-out accuracy: {accuracy:.1%} of {result['held_out']} digits")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 from importlib import metadata
 from typing import Any
 
@@ -84,8 +83,7 @@ def show(as_json: bool) -> int:
     """Print it."""
     found = collect()
     if as_json:
-        json.dump(found, sys.stdout, indent=2)
-        print()
+        print(json.dumps(found, indent=2))
         return 0
     for name, value in found.items():
         if isinstance(value, dict):

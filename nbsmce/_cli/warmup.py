@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from .. import _store, _warmup
 
@@ -29,7 +30,7 @@ def warm(functions: Sequence[str], dtypes: Sequence[str], quiet: bool) -> int:
     return 0 if not _store.enabled() or _store.store.problem is None else 1
 
 
-def describe() -> dict[str, object]:
+def describe() -> dict[str, Any]:
     """Where compiled code is kept."""
     if not _store.enabled():
         return {"state": "off: NBSMCE_CACHE=0", "files": 0, "bytes": 0}
@@ -55,10 +56,9 @@ def cache(clear: bool, as_json: bool) -> int:
         return 0
     found = describe()
     if as_json:
-        json.dump(found, sys.stdout, indent=2)
-        print()
+        print(json.dumps(found, indent=2))
     else:
         print(f"compiled code: {found['state']}")
-        print(f"{found['files']} files, {int(str(found['bytes'])) / 1e6:.1f} MB")
+        print(f"{found['files']} files, {found['bytes'] / 1e6:.1f} MB")
         print("NBSMCE_CACHE_DIR names another folder, NBSMCE_CACHE=0 does without, --clear removes the files")
     return 0

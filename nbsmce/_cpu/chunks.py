@@ -22,10 +22,10 @@ from .units import each_vector, fetch, inside, plain, shown, together, unpack, v
 from .vmath import MINUS_INFINITY, tanh
 
 
-def chunk_count(u, like):
-    """How many chunks a unit has, in the type that ``like`` is computed in."""
+def chunk_count(classes, like):
+    """How many chunks rows of so many classes have, in the type that ``like`` is computed in."""
     per = chunk_classes(like)
-    return (u.classes + (per - 1)) // per
+    return (classes + (per - 1)) // per
 
 
 def chunk_bounds(u, c, like):

@@ -117,7 +117,7 @@ class _CrossEntropy(Work):
         self.wanted = _there(dx)
         self.streamed = streamable(x, dx, u, streamed)
         self.into_out = self.wanted & plain(dx, u) & invert(self.capped) & invert(self.streamed)
-        self.several = chunk_count(u, x.p) > 1
+        self.several = chunk_count(u.classes, x.p) > 1
         self.keep = self.wanted & (invert(self.several) | self.into_out | self.room_e.whole)
         # A given log-sum-exp saves the first pass, unless that has more to do.
         self.from_lse = _there(given_lse) & invert(self.spread)

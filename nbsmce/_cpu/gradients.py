@@ -53,7 +53,7 @@ class _ThroughSoftmax(Work):
 
     def second(self, v0, n, r, scales):
         high, low = scales
-        dy, y = self.read(v0, n, r, chunk_count(self.u, self.like) > 1)
+        dy, y = self.read(v0, n, r, chunk_count(self.u.classes, self.like) > 1)
 
         def gradient(v, k, shift):
             above, result = load(at(dy, v, shift), k), load(at(y, v, shift), k)

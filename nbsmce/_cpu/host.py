@@ -14,7 +14,8 @@ _REFUSED = {
     "xarray": "use xarray.apply_ufunc with the class dimension as core dimension, or pass {name}.to_numpy()",
     "dask": "use {name}.map_blocks, or pass {name}.compute()",
 }
-_DATA = {"float16": np.int16, "bfloat16": np.uint16, "float32": np.float32, "float64": np.float64}
+DATA = {"float16": np.int16, "bfloat16": np.uint16, "float32": np.float32, "float64": np.float64}
+"""What kernels read and write for each dtype: the half types are the integers of their bits."""
 
 
 class Kind(NamedTuple):
@@ -110,10 +111,10 @@ def floating(value: Any, name: str) -> Operand:
         return Operand(array, Kind(dtype, dtype.name, torch))
     if dtype.kind in "biu":
         return Operand(array.astype(np.float64), Kind(np.dtype(np.float64), "float64", torch))
-    if dtype.name not in _DATA:
+    if dtype.name not in DATA:
         raise TypeError(f"{name} must be float16, bfloat16, float32, float64 or integers, got dtype {dtype.name!r}")
     native = dtype if dtype.isnative else dtype.newbyteorder("=")
-    return Operand(array.astype(native, copy=False).view(_DATA[dtype.name]), Kind(native, dtype.name, torch))
+    return Operand(array.astype(native, copy=False).view(DATA[dtype.name]), Kind(native, dtype.name, torch))
 
 
 def numbers(value: Any, name: str, like: Operand, shape: tuple[int, ...]) -> np.ndarray:
@@ -152,7 +153,7 @@ def where_mask(where: Any, shape: tuple[int, ...]) -> np.ndarray | None:
 def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np.ndarray:
     """Where kernels write a result: in ``out``, or in new memory if that is None."""
     if out is None:
-        return np.empty(shape, _DATA[kind.name])
+        return np.empty(shape, DATA[kind.name])
     whose = "a torch.Tensor" if kind.torch else "a numpy.ndarray"
     if is_torch(out) != kind.torch or not (kind.torch or isinstance(out, np.ndarray)):
         raise TypeError(f"{name} must be {whose}, as the input is, got {type(out).__name__}")
@@ -164,7 +165,7 @@ def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np
         raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only")
-    return array if array.dtype == _DATA[kind.name] else array.view(_DATA[kind.name])
+    return array if array.dtype == DATA[kind.name] else array.view(DATA[kind.name])
 
 
 def result(data: np.ndarray, out: Any, kind: Kind) -> Any:

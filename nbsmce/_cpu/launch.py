@@ -56,10 +56,10 @@ def launch(
     control, threads = team.call()
     memory = () if rooms is None else (host.scratch(threads, nbytes),)
     states = None if split is None else _states(data.shape, char, threads)
-    if split is None or states is None:
-        result = kernel[key](*arguments, *memory, grain, control.address, threads)
-    else:
+    if split is not None and states is not None:
         result = split[key](*arguments, states, *memory, 1, control.address, threads)
+    else:
+        result = kernel[key](*arguments, *memory, grain, control.address, threads)
     control.settle()
     return result
 

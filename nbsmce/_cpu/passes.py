@@ -32,7 +32,7 @@ from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
 from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, steps
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, save, saved
-from .units import Unit, unit_at, unit_count, units, visits
+from .units import unit_at, unit_count, units, visits
 
 
 def slot_memory(scratch, slot):
@@ -65,7 +65,7 @@ def each_unit(x, lo, hi, scratch, slot, wanted, make):
     scales = slot_memory(scratch, slot)
     states = advance(scales, SCALE_BYTES)
     for u in units(x, lo, hi):
-        chunks = chunk_count(u, x.p)
+        chunks = _chunks(x)
         work = make(u, at(states, chunks * STATE_VECTORS))
 
         def both(work=work, u=u, chunks=chunks):
@@ -98,10 +98,11 @@ def _row(x, i):
 
 def _chunks(x):
     """How many chunks a row has."""
-    return chunk_count(Unit(False, x.shape[1], 0, 1, 0, 0), x.p)
+    return chunk_count(x.shape[1], x.p)
 
 
 def _row_count(x):
+    """How many there are of what :func:`_row` gives."""
     return unit_count(x) if len(x.shape) == 3 else x.shape[0]
 
 

@@ -30,7 +30,7 @@ _NUMBER = 33
 
 SPIN = 50_000
 """Nanoseconds that a helper looks for the next job before it sleeps, and a call for the end of the last helper's work
-before it gives its processor away. docs/performance.md has what other figures do."""
+before it gives its processor away. OpenMP's milliseconds are paid for by whatever else runs: docs/performance.md."""
 
 CHECK_SIGNALS = 40_000_000
 """Nanoseconds from one look for signals to the next."""
@@ -184,11 +184,12 @@ def _launch(address, callback, bundle, n, grain, threads):
         end = control.now() + SPIN
         for _ in repeat_while(lambda: control[c.STATE] & _WORKERS != 0):
             pause()
-            branch(control.now() > end, lambda: control.call(c.YIELD) == 0)
+            branch(control.now() > end, lambda: control.call(c.YIELD))
         control[c.BUSY] = 0
 
     def start():
-        branch(branch(helpers > 0, lambda: control.swap(c.BUSY, 0, 1), lambda: helpers > 0), together, alone)
+        wanted = helpers > 0
+        branch(branch(wanted, lambda: control.swap(c.BUSY, 0, 1), lambda: wanted), together, alone)
 
     branch(main & (control[c.CANCELLED] != 0), lambda: None, start)  # else an earlier step of this kernel was cancelled
 

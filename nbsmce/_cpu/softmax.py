@@ -63,7 +63,7 @@ class _Softmax(Work):
         (self.room,) = rooms(place, u, x.p, 1, whole=True)
         self.streamed = streamable(x, out, u, streamed)
         self.into_out = plain(out, u) & invert(self.streamed)
-        self.keep = (log == 0) & ((chunk_count(u, x.p) == 1) | self.into_out | self.room.whole)
+        self.keep = (log == 0) & ((chunk_count(u.classes, x.p) == 1) | self.into_out | self.room.whole)
 
     def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""

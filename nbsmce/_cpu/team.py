@@ -73,17 +73,20 @@ class Control:
             self.words[c.CANCELLED], self.words[c.EXCEPTION] = 1, 0
             self.words[c.TAKEN], self.words[c.STATE] = self.words[c.COUNT], 0
 
-    def forget(self) -> None:
-        """Nothing is left of an earlier call that ended with another exception than the one that was kept for it."""
-        if self.words[c.CANCELLED] and threading.get_ident() == self.words[c.MAIN]:
+    def forget(self) -> bool:
+        """Forget that a call of this thread was cancelled, if it was: returns whether.
+
+        Before a call, since an earlier one may have ended with another exception than the one that was kept for it.
+        """
+        cancelled = bool(self.words[c.CANCELLED]) and threading.get_ident() == self.words[c.MAIN]
+        if cancelled:
             self.words[c.CANCELLED] = 0
+        return cancelled
 
     def settle(self) -> None:
         """Raise what a signal handler has raised while the main thread computed."""
-        words = self.words
-        if words[c.CANCELLED] and threading.get_ident() == words[c.MAIN]:
-            words[c.CANCELLED] = 0
-            exception = [words[c.EXCEPTION + i] for i in range(3)]
+        if self.forget():
+            exception = [self.words[c.EXCEPTION + i] for i in range(3)]
             if not exception[0]:
                 raise RuntimeError("this process was forked by a signal handler, and its results are not complete")
             ctypes.pythonapi.PyErr_Restore(*[ctypes.c_void_p(part) for part in exception])  # raises it

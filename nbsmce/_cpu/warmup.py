@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from .._compile import JIT, Kernel
+from . import host
 from .cross_entropy import cross_entropy, inspect_targets, split_cross_entropy, total_of_rows
 from .gradients import logsumexp_backward, softmax_backward, split_logsumexp_backward, split_softmax_backward
 from .logsumexp import logsumexp, split_logsumexp, split_weighted_logsumexp, weighted_logsumexp
@@ -25,7 +28,7 @@ _BY_FUNCTION: dict[str, list[_Pair]] = {
 }
 _LOSSES = ("cross_entropy", "cross_entropy_with_grad", "cross_entropy_backward", "nll_loss", "nll_loss_backward")
 FUNCTIONS = (*_BY_FUNCTION, *_LOSSES)
-STORAGE = {"float16": "h", "bfloat16": "H", "float32": "f", "float64": "d"}
+STORAGE = {name: np.dtype(kind).char for name, kind in host.DATA.items()}
 
 
 def _needed(function: str, char: str) -> Iterator[tuple[Kernel, tuple[Any, ...]]]:
