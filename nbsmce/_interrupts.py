@@ -1,4 +1,4 @@
-"""Ctrl-C at moments when it would break something."""
+"""Signals at moments when what their handlers raise would break something."""
 
 from __future__ import annotations
 
@@ -6,25 +6,27 @@ import contextlib
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 
 @contextlib.contextmanager
 def postponed() -> Iterator[None]:
-    """Let Ctrl-C wait until this is done.
+    """Let Ctrl-C wait until this is done, and all signals that have a handler in Python, which may raise.
 
     For imports: one that is interrupted leaves modules behind that lack their parts, for as long as the process lives.
     And for compiling: Numba loses an interrupt that comes while LLVM calls back, with a message on stderr.
     """
-    handler = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(handler):
-        yield
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread only
         return
-    waiting: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *arguments: waiting.append(arguments))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if waiting:
-            handler(*waiting[-1])
+    handlers = {number: handler for number in signal.valid_signals() if callable(handler := signal.getsignal(number))}
+    with contextlib.ExitStack() as sent:  # each, also if the handler of another raises
+        waiting: set[int] = set()
+        for number in handlers:
+            signal.signal(number, lambda number, _: waiting.add(number))
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            for late in waiting:
+                sent.callback(signal.raise_signal, late)

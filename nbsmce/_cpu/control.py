@@ -31,7 +31,7 @@ LOCK, UNLOCK, WAIT, WAKE_ALL, YIELD, MYSELF, CLOCK, ENSURE, RELEASE, CHECK, FETC
 CLOCK_KIND = 27
 PROCESSOR, GET_MASK, SET_MASK = 28, 29, 30  # addresses; 0 where the system has no such functions
 SLEEPERS, STOP, PLACE = 32, 33, 34  # PLACE is the processor of the leader
-STATE = 40
+STATE, OPEN = 40, 1  # OPEN is the bit of STATE that says that a job may be joined
 TAKEN = 48  # how many grains have been taken: in a cache line of its own
 MUTEX, CONDITION = 56, 72
 WORDS = 88

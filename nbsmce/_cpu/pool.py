@@ -23,7 +23,6 @@ from .control import Shared, pause, run
 from .lanes.llvm import integer, invert, smaller
 from .lanes.llvm_control import Variable, branch, in_njit, repeat_while
 
-_OPEN = 1
 _WORKER, _WORKERS = 1 << 1, 0xFFFF << 1
 _JOINED, _JOIN_SHIFT, _JOIN_MASK = 1 << 17, 17, 0xFFFF
 _NUMBER = 33
@@ -39,7 +38,7 @@ CHECK_SIGNALS = 40_000_000
 def _joinable(control, seen):
     """Whether there is another job than number ``seen``."""
     state = control[c.STATE]
-    return (state & _OPEN != 0) & (state >> _NUMBER != seen)
+    return (state & c.OPEN != 0) & (state >> _NUMBER != seen)
 
 
 def _wait(control, seen):
@@ -109,7 +108,7 @@ def _help(address):
         def too_late():
             seen.value = state >> _NUMBER
 
-        branch(state & _OPEN != 0, lambda: branch(joined < control[c.LIMIT], enter, too_late))
+        branch(state & c.OPEN != 0, lambda: branch(joined < control[c.LIMIT], enter, too_late))
 
     for _ in repeat_while(lambda: control[c.STOP] == 0):
         branch(_joinable(control, seen.value), join, lambda: _wait(control, seen.value))
@@ -177,10 +176,10 @@ def _launch(address, callback, bundle, n, grain, threads):
         words = c.CALLBACK, c.BUNDLE, c.COUNT, c.GRAIN, c.LIMIT, c.TAKEN
         for word, value in zip(words, (callback, bundle, n, grain, helpers, 0), strict=True):
             control[word] = value
-        control[c.STATE] = (((control[c.STATE] >> _NUMBER) + 1) << _NUMBER) + _OPEN
+        control[c.STATE] = (((control[c.STATE] >> _NUMBER) + 1) << _NUMBER) + c.OPEN
         branch(control[c.SLEEPERS] > 0, lambda: _wake(control))
         _work(control, 0, main)
-        control.add(c.STATE, -_OPEN)
+        control.add(c.STATE, -c.OPEN)
         end = control.now() + SPIN
         for _ in repeat_while(lambda: control[c.STATE] & _WORKERS != 0):
             pause()

@@ -71,7 +71,7 @@ class Control:
         which has forked, cannot be right any more."""
         if self.words[c.BUSY] and self.words[c.LEADER] == threading.get_ident():
             self.words[c.CANCELLED], self.words[c.EXCEPTION] = 1, 0
-            self.words[c.TAKEN], self.words[c.STATE] = self.words[c.COUNT], 0
+            self.words[c.TAKEN], self.words[c.STATE] = self.words[c.COUNT], c.OPEN  # it closes the job itself
 
     def forget(self) -> bool:
         """Forget that a call of this thread was cancelled, if it was: returns whether.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 from processes import scaled, succeeded
@@ -180,6 +181,7 @@ def test_pools(method, pool, results, warm, tmp_path):
     assert succeeded(code, method, pool, tmp_path, scaled(1, 20), env=warm, timeout=600) == ""
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_the_helpers_are_gone_when_a_fork_comes(results, warm):
     """So Python does not warn of threads, and no lock is in a child that nobody gives back."""
     code = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from processes import scaled, succeeded
 
@@ -46,6 +48,7 @@ def test_sixteen_threads_from_a_cold_start(results, tmp_path, torch, cache):
     assert int(told) == 16 * count
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_without_openmp(results, warm):
     """No OpenMP is asked for, so it does not matter whether there is one; Numba's threads are not started either."""
     code = (

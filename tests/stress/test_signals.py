@@ -50,12 +50,14 @@ def test_ctrl_c(shape, axis, threads, results, warm):
     assert worst < 0.1
 
 
-def test_ctrl_c_while_compiling():
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_compiling(sent):
     """Also in the middle of the imports that the first call makes. Afterwards everything works."""
     code = """
     import os, random, signal, subprocess, sys, threading, time
     import numpy as np, nbsmce
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
+    sent = signal.Signals[sys.argv[2]]
+    signal.signal(sent, signal.default_int_handler)  # raises KeyboardInterrupt, whatever the signal
     x = np.linspace(0, 1, 12).reshape(3, 4)
     p = np.exp(x) / np.exp(x).sum(1, keepdims=True)
     def work():
@@ -64,7 +66,7 @@ def test_ctrl_c_while_compiling():
             nbsmce.softmax(np.ones((300, 300), dtype))
     interrupted = 0
     for _ in range(int(sys.argv[1])):
-        kill = f"import os, signal, time; time.sleep({random.random() * 1.2}); os.kill({os.getpid()}, signal.SIGINT)"
+        kill = f"import os, signal, time; time.sleep({random.random() * 1.2}); os.kill({os.getpid()}, {sent:d})"
         with subprocess.Popen([sys.executable, "-c", kill]) as messenger:
             try:
                 work()
@@ -78,7 +80,7 @@ def test_ctrl_c_while_compiling():
     assert np.allclose(nbsmce.softmax(x.astype(np.float32)), p)
     """
     for _ in range(scaled(4, 50)):
-        succeeded(code, 4, env={"NBSMCE_CACHE": "0"}, timeout=600)
+        succeeded(code, 4, sent, env={"NBSMCE_CACHE": "0"}, timeout=600)
 
 
 def test_handlers_that_compute(results, warm):
@@ -122,3 +124,38 @@ def test_a_handler_that_raises_something_else(results, warm):
             raise AssertionError
     """
     succeeded(code, env=warm)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_handler_that_forks(threads, results, warm):
+    """In the middle of a call: the parent's is right. The child has no helpers; a call that had some raises, once."""
+    code = """
+    import os, signal, sys, time
+    import numpy as np, nbsmce
+    threads = int(sys.argv[1])
+    nbsmce.set_num_threads(threads)
+    x = np.zeros((1 << 18, 1000), np.float32)  # a call takes some tenths of a second
+    expected = np.float32(1e-3)
+    small = np.ones((600, 500), np.float32)
+    right = nbsmce.softmax(small)
+    forked = []
+    signal.signal(signal.SIGALRM, lambda *_: forked.append(os.fork()))
+    for _ in range(int(sys.argv[2])):
+        x[:] = 0
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+        raised = ""
+        try:
+            nbsmce.softmax(x, out=x)
+        except RuntimeError as error:
+            raised = str(error)
+        if forked[-1] == 0:
+            good = "forked by a signal handler" in raised if threads > 1 else not raised and (x == expected).all()
+            os._exit(0 if good and (nbsmce.softmax(small) == right).all() else 9)
+        assert not raised and (x == expected).all()
+        end = time.monotonic() + 20
+        while not (ended := os.waitpid(forked[-1], os.WNOHANG))[0]:
+            assert time.monotonic() < end, "the child hangs"
+        assert ended[1] == 0, ended
+    assert len(forked) == int(sys.argv[2])
+    """
+    succeeded(code, threads, scaled(3, 50), env=warm, timeout=600)

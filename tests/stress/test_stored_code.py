@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import pytest
@@ -63,7 +64,7 @@ def test_many_cold_starts_at_once(tmp_path):
         assert succeeded("import nbsmce._compile\n" + _NO_COMPILING + WORK_PLAIN, env=env) == "None\n"
 
 
-WORK_PLAIN = "\n".join(line[4:] for line in WORK.splitlines()) + "\n"
+WORK_PLAIN = textwrap.dedent(WORK)
 _NO_COMPILING = """
 from numba.core import compiler
 def refuse(*_, **__): raise AssertionError("something was compiled")
@@ -194,6 +195,7 @@ def test_a_process_that_is_killed_while_it_fills_the_folder(tmp_path):
     assert succeeded(WORK, env=env) == "None\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="has no /dev/full")
 def test_a_full_disk(tmp_path):
     """``/dev/full`` in place of every new file: the result is there, and the reason is kept."""
     code = """
@@ -204,9 +206,7 @@ def test_a_full_disk(tmp_path):
         return real("/dev/full", os.O_WRONLY) if flags & os.O_CREAT else real(path, flags, *rest, **options)
     _store.os.open = full
     """
-    told = succeeded(
-        "\n".join(line[4:] for line in code.splitlines()) + WORK_PLAIN, env={"NBSMCE_CACHE_DIR": str(tmp_path / "c")}
-    )
+    told = succeeded(textwrap.dedent(code) + WORK_PLAIN, env={"NBSMCE_CACHE_DIR": str(tmp_path / "c")})
     assert "No space left on device" in told
     assert list((tmp_path / "c").iterdir()) == []
 
