@@ -58,4 +58,4 @@ def test_without_openmp(results, warm):
     assert "gomp" not in maps and "omppool" not in maps and "workqueue" not in maps, "a threading layer was loaded"
     """
     )
-    succeeded(code, results, 16, scaled(50, 2000), env=warm, timeout=3600)
+    succeeded(code, results, 16, scaled(50, 10_000), env=warm, timeout=3600)
