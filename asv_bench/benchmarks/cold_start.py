@@ -20,8 +20,7 @@ FIRST = {
 COUNT = """
 from nbsmce._compile import Kernel
 import gc
-print(sum(len(entry.signatures) for kernel in gc.get_objects() if isinstance(kernel, Kernel)
-          for entry in kernel.values()))
+print(sum(len(kernel) for kernel in gc.get_objects() if isinstance(kernel, Kernel)))
 """
 
 

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from .. import _arrays
-from . import gradients, host
+from . import gradients, host, small
 from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
 from .host import Kind, Operand
-from .launch import launch, no_mask, streamed
+from .launch import NO_MASK, launch, no_mask, streamed
 from .layout import over_rows
 
 # -- softmax -----------------------------------------------------------------------------------------------------------
@@ -20,6 +20,10 @@ from .layout import over_rows
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
     kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
+    short = small.prepared(kernels[0], 1, axis, x) if where is None else None
+    if short and (y := small.room(out, x)) is not None:
+        short.entry(x, NO_MASK[2], y, log, 0, *short.last)
+        return y
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))
@@ -39,6 +43,11 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
 def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     """The gradient of softmax, or of its logarithm."""
+    kernels = gradients.softmax_backward, gradients.split_softmax_backward
+    short = small.prepared(kernels[0], 2, axis, dy, y)
+    if short and (dx := small.room(out, dy, y)) is not None:
+        short.entry(dy, y, dx, log, 0, *short.last)
+        return dx
     above, below = _together(host.floating(dy, "dy"), host.floating(y, "y"))
     shape = above.data.shape
     if below.data.shape != shape:
@@ -47,7 +56,6 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     memory = host.result_memory(out, "out", shape, above.kind)
 
     def work(views: list[np.ndarray], _: int) -> None:
-        kernels = gradients.softmax_backward, gradients.split_softmax_backward
         launch(*kernels, views[0], *views, log, streamed(memory), rooms=2)
 
     if memory.size:
@@ -72,8 +80,13 @@ def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
 
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
-    operand, factors = host.floating(x, "x"), None
     kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.split_logsumexp
+    plain = b is None and where is None and out is None and not keepdims and not return_sign
+    if plain and (short := small.prepared(kernels[0], 1, axis, x)):
+        rows = np.empty(x.shape[:1], x.dtype)
+        short.entry(x, NO_MASK[2], rows, *short.last)
+        return rows
+    operand, factors = host.floating(x, "x"), None
     if b is not None:
         operand, factor = _together(operand, host.floating(b, "b"))
         try:

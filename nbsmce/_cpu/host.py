@@ -14,7 +14,12 @@ _REFUSED = {
     "xarray": "use xarray.apply_ufunc with the class dimension as core dimension, or pass {name}.to_numpy()",
     "dask": "use {name}.map_blocks, or pass {name}.compute()",
 }
-DATA = {"float16": np.int16, "bfloat16": np.uint16, "float32": np.float32, "float64": np.float64}
+DATA: dict[str, np.dtype[Any]] = {
+    "float16": np.dtype(np.int16),
+    "bfloat16": np.dtype(np.uint16),
+    "float32": np.dtype(np.float32),
+    "float64": np.dtype(np.float64),
+}
 """What kernels read and write for each dtype: the half types are the integers of their bits."""
 
 
@@ -58,7 +63,7 @@ def is_floating(value: Any) -> bool:
     """Whether an argument holds floating numbers."""
     if is_torch(value):
         return bool(value.dtype.is_floating_point)
-    dtype = np.asarray(value).dtype
+    dtype = value.dtype if type(value) is np.ndarray else np.asarray(value).dtype
     return dtype.kind == "f" or (dtype.kind == "V" and dtype.name == "bfloat16")
 
 
@@ -158,14 +163,21 @@ def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np
     if is_torch(out) != kind.torch or not (kind.torch or isinstance(out, np.ndarray)):
         raise TypeError(f"{name} must be {whose}, as the input is, got {type(out).__name__}")
     array = np.asarray(as_numpy(out, name))
-    dtype = str(out.dtype).removeprefix("torch.")
-    if (dtype if kind.torch else array.dtype) != (kind.name if kind.torch else kind.dtype):
-        raise TypeError(f"{name} must have the dtype {kind.name}, got {dtype}")
+    if str(out.dtype) != f"torch.{kind.name}" if kind.torch else array.dtype != kind.dtype:
+        raise TypeError(f"{name} must have the dtype {kind.name}, got {str(out.dtype).removeprefix('torch.')}")
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
     if not array.flags.writeable:
         raise ValueError(f"{name} is read-only")
     return array if array.dtype == DATA[kind.name] else array.view(DATA[kind.name])
+
+
+_NOTHING = {name: np.empty(0, DATA[name if name in ("float32", "float64") else "float32"]) for name in DATA}
+
+
+def nothing(kind: Kind) -> np.ndarray:
+    """What kernels take for numbers of rows that are not there."""
+    return _NOTHING[kind.name]
 
 
 def result(data: np.ndarray, out: Any, kind: Kind) -> Any:

@@ -25,12 +25,12 @@ be interrupted, and such rows fit no cache."""
 
 STREAM_BYTES = 1 << 24
 """Results of so many bytes go past the cache."""
-_NO_MASK = {2: np.empty((0, 0), np.uint8), 3: np.empty((0, 0, 0), np.uint8)}
+NO_MASK = {2: np.empty((0, 0), np.uint8), 3: np.empty((0, 0, 0), np.uint8)}
 
 
 def no_mask(data: np.ndarray) -> np.ndarray:
     """What kernels take for a mask where there is none."""
-    return _NO_MASK[data.ndim]
+    return NO_MASK[data.ndim]
 
 
 def streamed(results: np.ndarray) -> int:
@@ -49,7 +49,7 @@ def launch(
     """
     char = data.dtype.char
     key = (data.ndim, char, more) if more else (data.ndim, char)
-    nbytes, grain = _plan(data.shape, char, rooms)
+    nbytes, grain = plan(data.shape, char, rooms)
     if data.size < SERIAL_WORK:
         memory = () if rooms is None else (host.scratch(1, nbytes),)
         return kernel[key](*arguments, *memory, grain, 0, 1)
@@ -79,7 +79,7 @@ def _computed_bytes(char: str) -> int:
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan(shape: tuple[int, ...], char: str, rooms: int | None) -> tuple[int, int]:
+def plan(shape: tuple[int, ...], char: str, rooms: int | None) -> tuple[int, int]:
     """The bytes of scratch memory for a thread, and how many units it takes at a time."""
     classes, abreast = shape[1], len(shape) == 3
     nbytes = 0 if rooms is None else workspace(classes, _computed_bytes(char), abreast, rooms)

@@ -40,16 +40,22 @@ def over_rows(
     One that overlaps an input, or what is in ``guarded``, in another way is computed elsewhere and copied at the end;
     ``new`` outputs overlap nothing.
     """
-    others = () if new else (*inputs, *guarded)
-    results = [out if _is_apart(out, others, replaceable) else np.empty(out.shape, out.dtype) for out in outputs]
+    results = outputs
+    if not new:
+        others = (*inputs, *guarded)
+        results = [out if _is_apart(out, others, replaceable) else np.empty(out.shape, out.dtype) for out in outputs]
     arrays = [*inputs, *results]
-    if axes == (1,) and arrays[0].ndim == 2:  # what follows would find the same, in most of the time of a small call
+    # For vectors and matrices what follows would find the same, in most of the time of a small call.
+    if arrays[0].ndim == 1:
+        work([a[None] for a in arrays], 0)
+    elif axes == (1,) and arrays[0].ndim == 2:
         work(_of_matrices(arrays), 0)
     else:
         _over_slabs([np.atleast_1d(a) for a in arrays], len(inputs), axes, work)
-    for out, result in zip(outputs, results, strict=True):
-        if result is not out:
-            out[...] = result
+    if not new:
+        for out, result in zip(outputs, results, strict=True):
+            if result is not out:
+                out[...] = result
 
 
 def _over_slabs(arrays: list[np.ndarray], inputs: int, axes: tuple[int, ...], work: Work) -> None:
@@ -70,15 +76,14 @@ def _over_slabs(arrays: list[np.ndarray], inputs: int, axes: tuple[int, ...], wo
 def _is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int) -> bool:
     """Whether ``out`` overlaps no input, but for being one of the first."""
     for i, a in enumerate(inputs):
-        if np.may_share_memory(out, a) and not (i < replaceable and _same(out, a)):
+        may_be_same = i < replaceable
+        if (out is not a or not may_be_same) and np.may_share_memory(out, a) and not (may_be_same and _same(out, a)):
             return False
     return True
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two arrays are the same elements in the same order."""
-    if a is b:
-        return True
     start = [array.__array_interface__["data"][0] for array in (a, b)]
     return start[0] == start[1] and a.strides == b.strides and a.shape == b.shape and a.dtype == b.dtype
 
@@ -150,7 +155,9 @@ def _arrange(arrays: list[np.ndarray]) -> list[np.ndarray]:
 
 def _of_matrices(arrays: list[np.ndarray]) -> list[np.ndarray]:
     """(rows, classes), or rows abreast where the classes are few."""
-    rows, classes = arrays[0].shape
-    if classes <= FEW_CLASSES and rows >= LANES:
-        return [a.T[None] for a in arrays]
-    return arrays
+    return [a.T[None] for a in arrays] if abreast(*arrays[0].shape) else arrays
+
+
+def abreast(rows: int, classes: int) -> bool:
+    """Whether the rows of a matrix are taken side by side."""
+    return classes <= FEW_CLASSES and rows >= LANES

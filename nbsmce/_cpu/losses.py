@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,8 @@ from .sums import NO_CLASS
 
 _PANEL = 1 << 16
 _NONE = np.empty(0, np.float64)
-_NO_INDICES = np.empty(0, np.int64)
+_INT64 = np.dtype(np.int64)
+_NO_INDICES = np.empty(0, _INT64)
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------
@@ -55,12 +57,14 @@ def _class_indices(target: Any, array: np.ndarray, rows: tuple[int, ...]) -> np.
         raise TypeError(f"target must hold class indices of an integer dtype, got {array.dtype.name!r}")
     if array.shape != rows:
         raise ValueError(f"target must have the shape {rows} for class indices, got {array.shape}")
-    if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
         position = int(np.argmax(array.reshape(-1) > np.iinfo(np.int64).max))
         raise IndexError(
             f"target{_arrays.index_of(position, rows)} is {array.reshape(-1)[position]}, which is no class"
         )
-    return np.ascontiguousarray(array, dtype=np.int64).reshape(-1)
+    if array.ndim == 1 and array.dtype == _INT64 and array.flags.c_contiguous:
+        return array
+    return np.ascontiguousarray(array, dtype=_INT64).reshape(-1)
 
 
 def _denominator(
@@ -114,7 +118,14 @@ class RowSum:
 
 
 def panels(x: np.ndarray, first_row: int, limit: int) -> Iterator[tuple[Any, int, int]]:
-    """Parts of some ``limit`` rows: an index into ``x``, and the numbers of their first row and the one behind."""
+    """Parts of some ``limit`` rows: an index into ``x``, and the numbers of their first row and the one behind.
+
+    The index is None if there is a single part.
+    """
+    rows = x.size // x.shape[1]
+    if rows <= limit:
+        yield None, first_row, first_row + rows
+        return
     if x.ndim == 2:
         axis, per = 0, 1
     elif x.shape[0] == 1:
@@ -126,6 +137,11 @@ def panels(x: np.ndarray, first_row: int, limit: int) -> Iterator[tuple[Any, int
         hi = min(lo + step, x.shape[axis])
         index = (slice(lo, hi),) if axis == 0 else (slice(None), slice(None), slice(lo, hi))
         yield index, first_row + lo * per, first_row + hi * per
+
+
+def _parts(arrays: Sequence[np.ndarray], where: Any) -> Sequence[np.ndarray]:
+    """The arrays at an index; as they are if that is None, since a slice costs as much as a small array's sums."""
+    return arrays if where is None else [a[where] for a in arrays]
 
 
 def _mean(total: float, divisor: float) -> float:
@@ -145,7 +161,7 @@ def _reduced(loss: np.ndarray, total: RowSum, divisor: float, spec: LossSpec, ro
 
 def _upstream(dloss: Any, spec: LossSpec, operand: Operand, rows: tuple[int, ...]) -> tuple[np.ndarray, float]:
     """The gradient from above: of every row, and of the loss."""
-    none = np.empty(0, operand.kind.computed.dtype)
+    none = host.nothing(operand.kind)
     if dloss is None:
         return none, 1.0
     if spec.reduction == "none":
@@ -177,7 +193,7 @@ def cross_entropy(
     axis = _loss_axis("logits", data, axis)
     targets = _targets(target, operand, axis)
     rows, classes, count = targets.shape, data.shape[axis], math.prod(targets.shape)
-    none = np.empty(0, kind.computed.dtype)
+    none = host.nothing(kind)
     weights = none if weight is None else host.numbers(weight, "weight", operand, (classes,))
     sample = none if sample_weight is None else host.numbers(sample_weight, "sample_weight", operand, rows)
     given_lse = none if lse is None else host.numbers(lse, "lse", operand, rows)
@@ -196,21 +212,23 @@ def cross_entropy(
     by_row = wanted.loss and spec.reduction == "none"
     total = RowSum(count if wanted.loss and not by_row else 0)
     loss = np.zeros(count, none.dtype) if by_row else none
-    aux = AuxMemory(count if wanted.aux else 0, none.dtype)
+    aux = AuxMemory(count if wanted.aux else 0, none)
     past_cache = 0 if gradient is None else streamed(gradient)
-    options = np.array([spec.label_smoothing, spec.z_loss, spec.logit_scale, spec.softcap, upstream])
+    options = _numbers(spec).copy()
+    options[-1] = upstream
+    of_rows = targets.indices, sample, above, given_lse, loss, aux.lse, aux.z_loss, aux.predicted
 
     def work(views: list[np.ndarray], first_row: int) -> None:
-        x, empty = views[0], views[0][:0]
-        probabilities = empty if y is None else views[1]
-        dx = views[-1] if wanted.gradient else empty
-        for part, first, stop in panels(x, first_row, _PANEL if total.count else max(count, 1)):
-            at = slice(first, stop)
+        empty = views[0][:0]
+        arrays = views[0], empty if y is None else views[1], views[-1] if wanted.gradient else empty
+        for part, first, stop in panels(views[0], first_row, _PANEL if total.count else count):
+            x, probabilities, dx = _parts(arrays, part)
+            at = None if stop - first == count else slice(first, stop)
+            indices, *given, losses, lses, z_losses, predicted = _parts(of_rows, at)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels.cross_entropy, kernels.split_cross_entropy, x[part],
-                x[part], probabilities[part], targets.indices[at], weights, sample[at], above[at], given_lse[at],
-                loss[at], weighted, aux.lse[at], aux.z_loss[at], aux.predicted[at], dx[part], options,
+                kernels.cross_entropy, kernels.split_cross_entropy, x,
+                x, probabilities, indices, weights, *given, losses, weighted, lses, z_losses, predicted, dx, options,
                 spec.ignore_index, past_cache, sums, rooms=3, more=probabilities.dtype.char,
             )  # fmt: skip
 
@@ -223,6 +241,12 @@ def cross_entropy(
         None if gradient is None else host.result(gradient, out, kind),
         aux.result(targets, axis, spec, kind) if wanted.aux else None,
     )
+
+
+@functools.lru_cache(maxsize=256)
+def _numbers(spec: LossSpec) -> np.ndarray:
+    """The options as the kernel takes them, and room for the gradient from above."""
+    return np.array([spec.label_smoothing, spec.z_loss, spec.logit_scale, spec.softcap, 1.0])
 
 
 def _loss_axis(name: str, data: np.ndarray, axis: Any) -> int:
@@ -241,15 +265,11 @@ def _like(probabilities: Operand, logits: Operand) -> np.ndarray:
 class AuxMemory:
     """The arrays behind :class:`Aux`."""
 
-    def __init__(self, count: int, dtype: np.dtype) -> None:
-        self.lse, self.z_loss, self.predicted = (
-            np.empty(count, dtype),
-            np.zeros(count, dtype),
-            np.empty(count, np.int64),
-        )
+    def __init__(self, count: int, none: np.ndarray) -> None:
+        self.lse, self.z_loss, self.predicted = none, none, _NO_INDICES
         if count:
-            self.lse.fill(-np.inf)
-            self.predicted.fill(-1)
+            self.lse, self.z_loss = np.full(count, -np.inf, none.dtype), np.zeros(count, none.dtype)
+            self.predicted = np.full(count, -1, np.int64)
 
     def result(self, targets: Targets, axis: int, spec: LossSpec, kind: Kind) -> Aux:
         if targets.probabilities is None:
@@ -294,7 +314,7 @@ def nll_loss(
     rows, classes = _arrays.without(data.shape, (axis,)), data.shape[axis]
     count = math.prod(rows)
     indices = _class_indices(target, host.as_numpy(target, "target"), rows)
-    none = np.empty(0, kind.computed.dtype)
+    none = host.nothing(kind)
     weights = none if weight is None else host.numbers(weight, "weight", operand, (classes,))
     sample = none if sample_weight is None else host.numbers(sample_weight, "sample_weight", operand, rows)
     above, upstream = _upstream(dloss, spec, operand, rows)
@@ -309,15 +329,15 @@ def nll_loss(
 
     def work(views: list[np.ndarray], first_row: int) -> None:
         views = [a.T[None] if a.ndim == 2 else a for a in views]
-        x, empty = views[0], views[0][:0]
-        dx = views[0] if gradient else empty
-        for part, first, stop in panels(x, first_row, _PANEL if total.count else max(count, 1)):
-            at = slice(first, stop)
+        arrays = views[0], views[0] if gradient else views[0][:0]
+        for part, first, stop in panels(views[0], first_row, _PANEL if total.count else count):
+            x, dx = _parts(arrays, part)
+            at = None if stop - first == count else slice(first, stop)
+            target_of, *given, losses = _parts((indices, sample, above, loss), at)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels_nll.nll, None, x[part],
-                x[part], indices[at], weights, sample[at], above[at], loss[at], weighted, dx[part], scale,
-                spec.ignore_index, sums, rooms=None,
+                kernels_nll.nll, None, x,
+                x, target_of, weights, *given, losses, weighted, dx, scale, spec.ignore_index, sums, rooms=None,
             )  # fmt: skip
 
     if memory is not None:

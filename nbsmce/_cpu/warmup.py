@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from .._compile import JIT, Kernel
 from . import host
 from .cross_entropy import cross_entropy, inspect_targets, split_cross_entropy, total_of_rows
@@ -28,7 +26,7 @@ _BY_FUNCTION: dict[str, list[_Pair]] = {
 }
 _LOSSES = ("cross_entropy", "cross_entropy_with_grad", "cross_entropy_backward", "nll_loss", "nll_loss_backward")
 FUNCTIONS = (*_BY_FUNCTION, *_LOSSES)
-STORAGE = {name: np.dtype(kind).char for name, kind in host.DATA.items()}
+STORAGE = {name: dtype.char for name, dtype in host.DATA.items()}
 
 
 def _needed(function: str, char: str) -> Iterator[tuple[Kernel, tuple[Any, ...]]]:

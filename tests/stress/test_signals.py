@@ -46,7 +46,7 @@ INTERRUPTED = """
 def test_ctrl_c(shape, axis, threads, results, warm):
     """Calls of up to a second; each ends within a tenth of one."""
     code = INTERRUPTED.format(shape=shape, axis=axis, longest=0.4)
-    worst = float(succeeded(code, scaled(8, 200), threads, env=warm, timeout=1200))
+    worst = float(succeeded(code, scaled(8, 40), threads, env=warm, timeout=1200))
     assert worst < 0.1
 
 
@@ -79,7 +79,7 @@ def test_a_signal_while_compiling(sent):
     assert np.allclose(nbsmce.softmax(x), p)
     assert np.allclose(nbsmce.softmax(x.astype(np.float32)), p)
     """
-    for _ in range(scaled(4, 50)):
+    for _ in range(scaled(4, 25)):
         succeeded(code, 4, sent, env={"NBSMCE_CACHE": "0"}, timeout=600)
 
 

@@ -1,0 +1,128 @@
+"""The short way for small matrices gives what the general way gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import random_logits
+
+import nbsmce
+from nbsmce._cpu import launch, small
+
+ROWS = [(1, 10), (3, 1), (15, 32), (16, 33), (7, 500), (1, 32767)]
+CALLS = {
+    "softmax": lambda x, y, out: nbsmce.softmax(x, out=out),
+    "log_softmax": lambda x, y, out: nbsmce.log_softmax(x, 1, out=out),
+    "softmax_backward": lambda x, y, out: nbsmce.softmax_backward(x, y, out=out),
+    "log_softmax_backward": lambda x, y, out: nbsmce.log_softmax_backward(x, y, out=out),
+    "logsumexp": lambda x, y, out: nbsmce.logsumexp(x),
+}
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Whether each call went the short way, and a function that forbids it."""
+    prepared, count = small.prepared, []
+
+    def noted(*arguments):
+        found = prepared(*arguments)
+        count.append(found is not None)
+        return found
+
+    monkeypatch.setattr(small, "prepared", noted)
+
+    def forbid():
+        monkeypatch.setattr(small, "prepared", lambda *_: None)
+
+    return count, forbid
+
+
+@pytest.mark.parametrize("function", CALLS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", ROWS)
+def test_the_same_bits(function, dtype, shape, taken):
+    count, forbid = taken
+    x, y = random_logits(shape, dtype, 4.0), random_logits(shape, dtype, seed=1)
+    layouts = {
+        "plain": (x, y),
+        "columns first": (np.asfortranarray(x), y),
+        "backwards": (x[:, ::-1], y[::-1]),
+        "read-only": (x.copy(), y),
+    }
+    layouts["read-only"][0].flags.writeable = False
+    call = CALLS[function]
+    short = {name: call(*arrays, None) for name, arrays in layouts.items()}
+    given = np.full(shape, 7, dtype)
+    with_out = call(x, y, given)
+    in_place = x.copy()
+    call(in_place, y, in_place)
+    assert all(count)
+    assert len(count) == len(layouts) + 2
+    forbid()
+    for name, arrays in layouts.items():
+        general = call(*arrays, None)
+        assert (short[name].dtype, short[name].shape) == (general.dtype, general.shape)
+        assert short[name].tobytes() == general.tobytes(), name
+    if function != "logsumexp":
+        assert with_out is given
+        assert given.tobytes() == short["plain"].tobytes() == in_place.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("x", "axis"),
+    [
+        ([[1.0, 2.0]], -1),
+        (np.ones(5), -1),
+        (np.ones((2, 3, 4)), -1),
+        (np.ones((2, 3)), 0),
+        (np.ones((2, 3)), (1,)),
+        (np.ones((0, 3)), -1),
+        (np.ones((2, 0)), -1),
+        (np.ones((2, 3), np.int64), -1),
+        (np.ones((2, 3), np.float16), -1),
+        (np.ones((2, 3), ">f4"), -1),
+        (np.ones((16, 32)), -1),
+        (np.ones((2, launch.SERIAL_WORK // 2)), -1),
+    ],
+)
+def test_what_goes_the_general_way(x, axis, taken):
+    count, _ = taken
+    nbsmce.softmax(x, axis)
+    assert count == [False]
+
+
+@pytest.mark.parametrize("axis", [2, -3, None, "1", 1.0, np.array([0, 1])])
+def test_errors_are_those_of_the_general_way(axis, taken):
+    _, forbid = taken
+    x = np.ones((2, 3))
+
+    def told():
+        try:
+            return nbsmce.softmax(x, axis).tobytes()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    short = told()
+    forbid()
+    assert told() == short
+
+
+def test_an_out_that_overlaps_or_differs(taken):
+    """The general way copes with the first, and refuses the others."""
+    memory = np.random.default_rng(0).standard_normal(41)
+    x, out = memory[:40].reshape(4, 10), memory[1:].reshape(4, 10)
+    expected = nbsmce.softmax(x.copy())
+    assert nbsmce.softmax(x, out=out) is out
+    assert out.tobytes() == expected.tobytes()
+    fixed = np.zeros((4, 10))
+    fixed.flags.writeable = False
+    for wrong, error in ((fixed, "read-only"), (np.zeros((4, 11)), "shape"), (np.zeros((4, 10), np.float32), "dtype")):
+        with pytest.raises((ValueError, TypeError), match=error):
+            nbsmce.softmax(np.ones((4, 10)), out=wrong)
+
+
+def test_many_shapes_are_not_kept_for_ever(monkeypatch):
+    monkeypatch.setattr(small, "_MOST", 8)
+    for n in range(1, 40):
+        nbsmce.softmax(np.ones((1, n)))
+    assert len(small._local.known) <= 8
