@@ -7,10 +7,12 @@ while the other needs the processors. A worker that waits for its next request w
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterable
@@ -43,6 +45,12 @@ class Case:
         return " ".join([self.operation, self.shape, self.dtype, *more])
 
 
+@functools.cache
+def _compiled() -> tempfile.TemporaryDirectory:
+    """Where the processes of a run keep compiled code: measured commits do not belong among the user's."""
+    return tempfile.TemporaryDirectory(prefix="nbsmce-")
+
+
 class Worker:
     """A process with one library. ``path`` is the folder that nbsmce is imported from."""
 
@@ -53,7 +61,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(path)},
+            env={**os.environ, "PYTHONPATH": str(path), "NBSMCE_CACHE_DIR": _compiled().name},
         )
 
     def __enter__(self) -> Worker:
