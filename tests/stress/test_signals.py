@@ -83,11 +83,13 @@ def test_a_signal_while_compiling(sent):
         succeeded(code, 4, sent, env={"NBSMCE_CACHE": "0"}, timeout=600)
 
 
-def test_handlers_that_compute(results, warm):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_handlers_that_compute(threads, results, warm):
     """A handler runs in the middle of a call, computes something else there, and the call goes on."""
     code = """
     import signal, sys
     import numpy as np, nbsmce
+    nbsmce.set_num_threads(int(sys.argv[2]))
     x = np.random.default_rng(0).standard_normal((1 << 16, 1000), dtype=np.float32)
     small = x[:300]
     right, small_right = nbsmce.softmax(x), nbsmce.softmax(small)
@@ -103,7 +105,7 @@ def test_handlers_that_compute(results, warm):
     signal.setitimer(signal.ITIMER_REAL, 0)
     assert all(seen) and len(seen) > int(sys.argv[1]) // 2, len(seen)
     """
-    succeeded(code, scaled(20, 300), env=warm, timeout=600)
+    succeeded(code, scaled(20, 300), threads, env=warm, timeout=600)
 
 
 def test_a_handler_that_raises_something_else(results, warm):
