@@ -68,6 +68,94 @@ def test_the_same_bits(function, dtype, shape, taken):
         assert given.tobytes() == short["plain"].tobytes() == in_place.tobytes()
 
 
+def everything(x, t, options):
+    out = np.empty_like(x)
+    loss, gradient = nbsmce.cross_entropy_with_grad(x, t, **options)
+    parts = [
+        nbsmce.cross_entropy(x, t, **options),
+        loss,
+        gradient,
+        nbsmce.cross_entropy_with_grad(x, t, out=out, **options)[0],
+        out,
+    ]
+    assert {part.dtype for part in parts} == {x.dtype}
+    return [(part.shape, part.tobytes()) for part in parts]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", ROWS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"reduction": "sum", "ignore_index": 0},
+        {"reduction": "none", "label_smoothing": 0.1},
+        {"z_loss": 0.01, "logit_scale": 2.0, "softcap": 5.0, "axis": 1},
+    ],
+    ids=str,
+)
+def test_the_same_losses(dtype, shape, options, taken):
+    count, forbid = taken
+    x, t = random_logits(shape, dtype, 4.0), np.arange(shape[0]) % shape[1]
+    short = everything(x, t, options)
+    assert count == [True] * 3
+    forbid()
+    assert short == everything(x, t, options)
+
+
+def test_losses_with_nothing_to_count(taken):
+    count, forbid = taken
+    x, t = np.ones((3, 40), np.float32), np.full(3, -100)
+    short = everything(x, t, {})
+    assert count == [True] * 3
+    forbid()
+    assert short == everything(x, t, {})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        [0, 1],
+        np.arange(4)[::2],
+        np.arange(2, dtype=np.int32),
+        np.array([0, -100]),
+        np.array([0, 5]),
+        np.array([0, -1]),
+        np.array([0, 1, 0]),
+        np.array([0.5, 0.5]),
+        np.array([[0, 1]]),
+    ],
+    ids=str,
+)
+def test_targets_are_those_of_the_general_way(target, taken):
+    _, forbid = taken
+    x = np.linspace(0, 1, 10).reshape(2, 5)
+
+    def told():
+        out = np.full_like(x, 7)
+        try:
+            return nbsmce.cross_entropy_with_grad(x, target, out=out)[0].tobytes(), out.tobytes()
+        except Exception as error:
+            assert (out == 7).all()
+            return f"{type(error).__name__}: {error}"
+
+    short = told()
+    forbid()
+    assert told() == short
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"weight": np.ones(5)}, {"sample_weight": np.ones(2)}, {"return_aux": True}, {"axis": 0}],
+    ids=lambda options: next(iter(options)),
+)
+def test_losses_that_go_the_general_way(options, taken):
+    count, _ = taken
+    x, t = np.linspace(0, 1, 10).reshape(2, 5), np.zeros(5 if "axis" in options else 2, np.int64)
+    nbsmce.cross_entropy(x, t, **options)
+    assert not any(count)
+
+
 @pytest.mark.parametrize(
     ("x", "axis"),
     [
@@ -119,6 +207,28 @@ def test_an_out_that_overlaps_or_differs(taken):
     for wrong, error in ((fixed, "read-only"), (np.zeros((4, 11)), "shape"), (np.zeros((4, 10), np.float32), "dtype")):
         with pytest.raises((ValueError, TypeError), match=error):
             nbsmce.softmax(np.ones((4, 10)), out=wrong)
+
+
+def test_an_out_in_the_memory_of_the_targets(taken):
+    _, forbid = taken
+
+    def computed():
+        x, memory = np.linspace(0, 1, 30 * 900).reshape(30, 900), np.zeros(30 * 900)
+        target = memory.view(np.int64)[:30]
+        target[:] = range(30)
+        return nbsmce.cross_entropy_with_grad(x, target, out=memory.reshape(30, 900))[1].tobytes()
+
+    short = computed()
+    forbid()
+    assert computed() == short
+
+
+def test_two_dtypes(taken):
+    count, _ = taken
+    x = random_logits((3, 40), "float32")
+    wide = nbsmce.softmax_backward(x, x.astype(np.float64))
+    assert count == [False]
+    assert wide.dtype == np.float64
 
 
 def test_many_shapes_are_not_kept_for_ever(monkeypatch):

@@ -2,7 +2,7 @@
 
 It is prepared once for each shape and dtype, and kept. The kernel and so the bits are those of the general way, which
 everything takes but NumPy matrices of float32 or float64 along their rows, errors included: ``tests/test_small.py``.
-softmax of 10 numbers takes 2 us so, and 4 us the general way.
+softmax of 10 numbers takes 2 us so, and 4 us the general way; a cross entropy 4 and 8.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._compile import Kernel
+from .._spec import LossSpec, Wanted
+from . import cross_entropy as losses
 from . import host, launch
 from .layout import abreast
+from .row_sums import RowSum, mean, options, reduced
+from .row_targets import INT64, NO_INDICES, denominator
 
 
 class Prepared(NamedTuple):
@@ -50,8 +54,10 @@ def prepared(kernel: Kernel, rooms: int, axis: Any, x: Any, y: Any = None) -> Pr
 def _prepare(kernel: Kernel, rooms: int, axis: int, x: np.ndarray) -> Prepared | None:
     if x.dtype not in host.PLAIN or x.ndim != 2 or axis not in (-1, 1) or not x.size or abreast(*x.shape):
         return None
-    nbytes, grain = launch.plan(x.shape, x.dtype.char, rooms)
-    return Prepared(kernel[2, x.dtype.char], (host.scratch(1, nbytes), grain, 0, 1))
+    char = x.dtype.char
+    nbytes, grain = launch.plan(x.shape, char, rooms)
+    key = (2, char, char) if kernel is losses.cross_entropy else (2, char)  # of logits and of probabilities
+    return Prepared(kernel[key], (host.scratch(1, nbytes), grain, 0, 1))
 
 
 def room(out: Any, *inputs: np.ndarray) -> np.ndarray | None:
@@ -63,3 +69,28 @@ def room(out: Any, *inputs: np.ndarray) -> np.ndarray | None:
         return None
     apart = all(out is a or not np.may_share_memory(out, a) for a in inputs)
     return out if apart else None
+
+
+def cross_entropy(
+    logits: Any, target: Any, axis: Any, spec: LossSpec, wanted: Wanted, out: Any
+) -> tuple[Any, Any, None] | None:
+    """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
+    short = prepared(losses.cross_entropy, 3, axis, logits)
+    if not short or type(target) is not np.ndarray or target.dtype != INT64 or target.shape != logits.shape[:1]:
+        return None
+    gradient = room(out, logits, target) if wanted.gradient else logits[:0]
+    if gradient is None or not target.flags.c_contiguous:
+        return None
+    (rows, classes), kind = logits.shape, host.PLAIN[logits.dtype]
+    none, by_row = host.nothing(kind), spec.reduction == "none"
+    divisor = denominator(target, none, none, classes, spec.ignore_index, (rows,))
+    numbers = options(spec, mean(1.0, divisor) if spec.reduction == "mean" else 1.0)
+    of_rows = np.zeros(rows, kind.dtype) if by_row and wanted.loss else none
+    total = RowSum(rows if wanted.loss and not by_row else 0)
+    weighted, sums = total.memory(0, rows)
+    total.total = short.entry(
+        logits, logits[:0], target, none, none, none, none, of_rows, weighted, none, none, NO_INDICES, gradient,
+        numbers, spec.ignore_index, 0, sums, *short.last,
+    )  # fmt: skip
+    loss = reduced(of_rows, total, divisor, spec, (rows,), kind) if wanted.loss else None
+    return loss, gradient if wanted.gradient else None, None

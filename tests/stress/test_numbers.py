@@ -27,7 +27,7 @@ def test_exp_of_every_float32():
         worst = max(worst, float((np.abs(actual[near] - exact[near]) / ulp).max(initial=0)))
         count += len(x)
     assert count == len(range(0x80000000, 0xFF800001, step))
-    assert 0.5 <= worst < 1.0
+    assert 0.5 <= worst < 1.1
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
