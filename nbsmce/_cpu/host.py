@@ -163,7 +163,8 @@ def result_memory(out: Any, name: str, shape: tuple[int, ...], kind: Kind) -> np
     if is_torch(out) != kind.torch or not (kind.torch or isinstance(out, np.ndarray)):
         raise TypeError(f"{name} must be {whose}, as the input is, got {type(out).__name__}")
     array = np.asarray(as_numpy(out, name))
-    if str(out.dtype) != f"torch.{kind.name}" if kind.torch else array.dtype != kind.dtype:
+    fits = str(out.dtype) == f"torch.{kind.name}" if kind.torch else array.dtype == kind.dtype
+    if not fits:
         raise TypeError(f"{name} must have the dtype {kind.name}, got {str(out.dtype).removeprefix('torch.')}")
     if array.shape != shape:
         raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")

@@ -77,7 +77,9 @@ def _is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int) -
     """Whether ``out`` overlaps no input, but for being one of the first."""
     for i, a in enumerate(inputs):
         may_be_same = i < replaceable
-        if (out is not a or not may_be_same) and np.may_share_memory(out, a) and not (may_be_same and _same(out, a)):
+        if may_be_same and out is a:
+            continue
+        if np.may_share_memory(out, a) and not (may_be_same and _same(out, a)):
             return False
     return True
 

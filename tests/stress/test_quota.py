@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from pathlib import Path
 
 import pytest
@@ -38,7 +37,10 @@ def quota():
 
 @pytest.mark.parametrize("processors", [0.5, 1, 2])
 def test_the_default_is_nearly_the_best(quota, processors, results, warm):
-    """At least 0.9 of the calls that the best fixed number of threads makes."""
+    """At least 0.9 of the calls that the best fixed number of threads makes, each in the best of its seconds.
+
+    Other work on the machine only takes calls away: medians of the same number of threads differed by 15 %.
+    """
     code = """
     import os, sys, time
     open(sys.argv[1], "w").write(str(os.getpid()))
@@ -46,18 +48,17 @@ def test_the_default_is_nearly_the_best(quota, processors, results, warm):
     if sys.argv[2] != "0": nbsmce.set_num_threads(int(sys.argv[2]))
     x = np.zeros((512, 1000), np.float32)
     nbsmce.softmax(x)
-    end, calls = time.monotonic() + 2, 0
+    end, calls = time.monotonic() + 1, 0
     while time.monotonic() < end:
         nbsmce.softmax(x); calls += 1
     print(calls)
     """
-    rates = {}
-    for _ in range(3):
-        for threads in (0, 1, 2, 4):
+    rates = dict.fromkeys((0, 1, 2, 4), 0)
+    for _ in range(6):
+        for threads in rates:
             told = succeeded(code, quota(processors), threads, env=warm)
-            rates.setdefault(threads, []).append(int(told))
-    typical = {threads: statistics.median(calls) for threads, calls in rates.items()}
-    assert typical[0] >= 0.9 * max(typical.values()), typical
+            rates[threads] = max(rates[threads], int(told))
+    assert rates[0] >= 0.9 * max(rates.values()), rates
 
 
 def test_idle_threads_take_no_time(results, warm):
