@@ -24,15 +24,15 @@ def taken(monkeypatch):
     """Whether each call went the short way, and a function that forbids it."""
     prepared, count = small.prepared, []
 
-    def noted(*arguments):
-        found = prepared(*arguments)
+    def noted(*arguments, **options):
+        found = prepared(*arguments, **options)
         count.append(found is not None)
         return found
 
     monkeypatch.setattr(small, "prepared", noted)
 
     def forbid():
-        monkeypatch.setattr(small, "prepared", lambda *_: None)
+        monkeypatch.setattr(small, "prepared", lambda *_, **__: None)
 
     return count, forbid
 
@@ -77,6 +77,7 @@ def everything(x, t, options):
         gradient,
         nbsmce.cross_entropy_with_grad(x, t, out=out, **options)[0],
         out,
+        nbsmce.cross_entropy_backward(None, x, t, **options),
     ]
     assert {part.dtype for part in parts} == {x.dtype}
     return [(part.shape, part.tobytes()) for part in parts]
@@ -98,7 +99,7 @@ def test_the_same_losses(dtype, shape, options, taken):
     count, forbid = taken
     x, t = random_logits(shape, dtype, 4.0), np.arange(shape[0]) % shape[1]
     short = everything(x, t, options)
-    assert count == [True] * 3
+    assert count == [True] * 4
     forbid()
     assert short == everything(x, t, options)
 
@@ -107,7 +108,7 @@ def test_losses_with_nothing_to_count(taken):
     count, forbid = taken
     x, t = np.ones((3, 40), np.float32), np.full(3, -100)
     short = everything(x, t, {})
-    assert count == [True] * 3
+    assert count == [True] * 4
     forbid()
     assert short == everything(x, t, {})
 

@@ -11,7 +11,7 @@ from . import gradients, host, small
 from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
 from .host import Kind, Operand
-from .launch import NO_MASK, launch, no_mask, streamed
+from .launch import launch, no_mask, streamed
 from .layout import over_rows
 
 # -- softmax -----------------------------------------------------------------------------------------------------------
@@ -22,7 +22,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
     short = small.prepared(kernels[0], 1, axis, x) if where is None else None
     if short and (y := small.room(out, x)) is not None:
-        short.entry(x, NO_MASK[2], y, log, 0, *short.last)
+        short.entry(x, no_mask(x), y, log, 0, *short.last)
         return y
     operand = host.floating(x, "x")
     shape = operand.data.shape
@@ -84,7 +84,7 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
     plain = b is None and where is None and out is None and not keepdims and not return_sign
     if plain and (short := small.prepared(kernels[0], 1, axis, x)):
         rows = np.empty(x.shape[:1], x.dtype)
-        short.entry(x, NO_MASK[2], rows, *short.last)
+        short.entry(x, no_mask(x), rows, *short.last)
         return rows
     operand, factors = host.floating(x, "x"), None
     if b is not None:

@@ -25,12 +25,12 @@ be interrupted, and such rows fit no cache."""
 
 STREAM_BYTES = 1 << 24
 """Results of so many bytes go past the cache."""
-NO_MASK = {2: np.empty((0, 0), np.uint8), 3: np.empty((0, 0, 0), np.uint8)}
+_NO_MASK = {2: np.empty((0, 0), np.uint8), 3: np.empty((0, 0, 0), np.uint8)}
 
 
 def no_mask(data: np.ndarray) -> np.ndarray:
     """What kernels take for a mask where there is none."""
-    return NO_MASK[data.ndim]
+    return _NO_MASK[data.ndim]
 
 
 def streamed(results: np.ndarray) -> int:

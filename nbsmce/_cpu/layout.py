@@ -43,7 +43,7 @@ def over_rows(
     results = outputs
     if not new:
         others = (*inputs, *guarded)
-        results = [out if _is_apart(out, others, replaceable) else np.empty(out.shape, out.dtype) for out in outputs]
+        results = [out if is_apart(out, others, replaceable) else np.empty(out.shape, out.dtype) for out in outputs]
     arrays = [*inputs, *results]
     # For vectors and matrices what follows would find the same, in most of the time of a small call.
     if arrays[0].ndim == 1:
@@ -73,7 +73,7 @@ def _over_slabs(arrays: list[np.ndarray], inputs: int, axes: tuple[int, ...], wo
             moved[...] = view.reshape(moved.shape)
 
 
-def _is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int) -> bool:
+def is_apart(out: np.ndarray, inputs: Sequence[np.ndarray], replaceable: int) -> bool:
     """Whether ``out`` overlaps no input, but for being one of the first."""
     for i, a in enumerate(inputs):
         may_be_same = i < replaceable

@@ -25,6 +25,7 @@ class Targets(NamedTuple):
 
 
 def checked(target: Any, logits: Operand, axis: int) -> Targets:
+    """The targets of these logits, or an error that names what is wrong with them."""
     shape = logits.data.shape
     rows = _arrays.without(shape, (axis,))
     array = host.as_numpy(target, "target")

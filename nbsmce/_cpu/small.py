@@ -2,7 +2,7 @@
 
 It is prepared once for each shape and dtype, and kept. The kernel and so the bits are those of the general way, which
 everything takes but NumPy matrices of float32 or float64 along their rows, errors included: ``tests/test_small.py``.
-softmax of 10 numbers takes 2 us so, and 4 us the general way; a cross entropy 4 and 8.
+docs/performance.md has what that saves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._compile import Kernel
 from .._spec import LossSpec, Wanted
 from . import cross_entropy as losses
 from . import host, launch
-from .layout import abreast
+from .layout import abreast, is_apart
 from .row_sums import RowSum, mean, options, reduced
 from .row_targets import INT64, NO_INDICES, denominator
 
@@ -33,8 +33,11 @@ _MOST = 1024  # prepared calls that a thread keeps
 _local = threading.local()
 
 
-def prepared(kernel: Kernel, rooms: int, axis: Any, x: Any, y: Any = None) -> Prepared | None:
-    """How a kernel is called for a matrix, or for two alike; None if there is more to decide than that."""
+def prepared(kernel: Kernel, rooms: int, axis: Any, x: Any, y: Any = None, types: int = 1) -> Prepared | None:
+    """How a kernel is called for a matrix, or for two alike; None if there is more to decide than that.
+
+    ``types`` is how many storage types the kernel is compiled for: all are that of the matrix.
+    """
     if type(axis) is not int or type(x) is not np.ndarray or x.size >= launch.SERIAL_WORK:
         return None
     if y is not None and (type(y) is not np.ndarray or y.shape != x.shape or y.dtype != x.dtype):
@@ -46,18 +49,17 @@ def prepared(kernel: Kernel, rooms: int, axis: Any, x: Any, y: Any = None) -> Pr
     except KeyError:
         if len(_local.known) >= _MOST:
             _local.known.clear()
-    found = _prepare(kernel, rooms, axis, x)
+    found = _prepare(kernel, rooms, axis, x, types)
     _local.known[id(kernel), axis, x.shape, x.dtype] = found
     return found
 
 
-def _prepare(kernel: Kernel, rooms: int, axis: int, x: np.ndarray) -> Prepared | None:
+def _prepare(kernel: Kernel, rooms: int, axis: int, x: np.ndarray, types: int) -> Prepared | None:
     if x.dtype not in host.PLAIN or x.ndim != 2 or axis not in (-1, 1) or not x.size or abreast(*x.shape):
         return None
     char = x.dtype.char
     nbytes, grain = launch.plan(x.shape, char, rooms)
-    key = (2, char, char) if kernel is losses.cross_entropy else (2, char)  # of logits and of probabilities
-    return Prepared(kernel[key], (host.scratch(1, nbytes), grain, 0, 1))
+    return Prepared(kernel[2, *[char] * types], (host.scratch(1, nbytes), grain, 0, 1))
 
 
 def room(out: Any, *inputs: np.ndarray) -> np.ndarray | None:
@@ -67,15 +69,14 @@ def room(out: Any, *inputs: np.ndarray) -> np.ndarray | None:
         return np.empty(x.shape, x.dtype)
     if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype or not out.flags.writeable:
         return None
-    apart = all(out is a or not np.may_share_memory(out, a) for a in inputs)
-    return out if apart else None
+    return out if is_apart(out, inputs, len(inputs)) else None
 
 
 def cross_entropy(
     logits: Any, target: Any, axis: Any, spec: LossSpec, wanted: Wanted, out: Any
 ) -> tuple[Any, Any, None] | None:
     """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
-    short = prepared(losses.cross_entropy, 3, axis, logits)
+    short = prepared(losses.cross_entropy, 3, axis, logits, types=2)  # of logits and of probabilities
     if not short or type(target) is not np.ndarray or target.dtype != INT64 or target.shape != logits.shape[:1]:
         return None
     gradient = room(out, logits, target) if wanted.gradient else logits[:0]
