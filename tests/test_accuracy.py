@@ -18,6 +18,8 @@ def single_inputs():
     for scale in SCALES:
         for shape in SHAPES:
             yield random_logits(shape, "float32", scale, seed=shape[1])
+    for offset in (-30.0, 2.0**16, -(2.0**16), 1e6, -1e9):  # the power of 2 that is taken out, and where none is
+        yield (random_logits((16, 1000), "float32", 20.0, seed=7) + offset).astype(np.float32)
     yield from engineered("float32").values()
 
 

@@ -45,12 +45,13 @@ def test_probabilities_are_positive_and_sum_to_1(x, data):
 
 @given(logits(DTYPES.filter(lambda d: d != "float16")), st.integers(-30, 30))
 def test_a_shift_changes_nothing(x, shift):
-    """By a power of two and where no bit of the logits is lost, to the bit."""
+    """Where no bit of the logits is lost, and but for what both results may be off."""
     x = np.round(x * 64) / 64
     moved = x + np.asarray(shift, x.dtype)
     assume(((moved - np.asarray(shift, x.dtype) == x) | ~np.isfinite(x)).all())
-    np.testing.assert_array_equal(nbsmce.softmax(moved), nbsmce.softmax(x))
-    np.testing.assert_array_equal(nbsmce.log_softmax(moved), nbsmce.log_softmax(x))
+    slack = {"rtol": 2 * units_of(x.dtype.name) * eps_of(x.dtype.name), "atol": np.finfo(x.dtype).tiny}
+    np.testing.assert_allclose(nbsmce.softmax(moved), nbsmce.softmax(x), **slack)
+    np.testing.assert_allclose(nbsmce.log_softmax(moved), nbsmce.log_softmax(x), **slack)
 
 
 @given(logits(), st.randoms())

@@ -75,6 +75,49 @@ def test_exp_difference_at_its_ends(dtype):
 
 
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("size", [0.1, 3.0, 100.0, 65500.0, 70000.0, 2.0**41, 1e30])
+def test_the_exponential_of_a_scale(dtype, size):
+    """Of numbers near a largest one of any size: right but for a power of 2, and ``exp(base)``, that are theirs."""
+    rng = np.random.default_rng(3)
+    m = (rng.choice([-size, size], 3000) * rng.uniform(0.5, 1, 3000)).astype(dtype)
+    below = np.concatenate([rng.exponential(3, 2000), rng.uniform(0, 120, 990), np.zeros(10)])
+    x = np.minimum((m - below).astype(dtype), m)
+    base = _apply(lambda x, m: vmath.Scale.of(m).base, x, m)
+    actual = _apply(lambda x, m: vmath.Scale.of(m).exp(x - vmath.Scale.of(m).base), x, m)
+    inverse = _apply(lambda m: vmath.scale_of_peak(m, Like(dtype)), m.astype(np.float64))
+    with mpmath.workdps(60):
+        difference = [mpmath.mpf(float(b)) - mpmath.mpf(float(a)) for a, b in zip(base, m, strict=True)]
+        power = [
+            mpmath.nint((d + mpmath.log(i)) / mpmath.log(2)) for d, i in zip(difference, inverse.tolist(), strict=True)
+        ]
+        exact = [
+            mpmath.exp(mpmath.mpf(float(a)) - mpmath.mpf(float(b)) - n * mpmath.log(2)) * 2**60
+            for a, b, n in zip(x, base, power, strict=True)
+        ]
+        of_peak = [mpmath.exp(n * mpmath.log(2) - d) for d, n in zip(difference, power, strict=True)]
+        errors = [abs(mpmath.mpf(a) / b - 1) for a, b in zip(inverse.tolist(), of_peak, strict=True)]
+    assert worst(actual, exact) <= 1.1
+    assert 0.7 < inverse.min() <= inverse.max() < 1.43
+    assert max(errors) < (0.07 * 2.0**-24 if dtype == np.float32 else 2.0**-51)
+
+
+class Like:
+    """Names a type to compute in."""
+
+    def __init__(self, dtype):
+        self.dtype = numba.from_dtype(np.dtype(dtype))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_the_exponential_of_a_scale_at_its_ends(dtype):
+    lowest = -128.0 if dtype == np.float32 else -749.0
+    x = np.array([lowest, np.nextafter(dtype(lowest), dtype(-np.inf)), -np.inf, np.nan, -3e38], dtype)
+    actual = _apply(lambda x, m: vmath.Scale.of(m).exp(x), x, np.zeros_like(x))
+    assert actual[0] == pytest.approx(float(mpmath.exp(lowest) * 2**60), rel=1e-5)
+    np.testing.assert_array_equal(actual[1:], [0, 0, np.nan, 0])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
 def test_exp_any(dtype):
     largest = float(np.log(np.finfo(dtype).max))
     x = np.concatenate([np.linspace(-80, largest - 1e-3, 500), [largest + 1, 1e4, np.inf, -np.inf, np.nan]]).astype(

@@ -13,12 +13,13 @@ from .lanes import (
     invert,
     itemsize,
     load,
+    prefetch,
     select,
     smaller,
     store,
 )
 from .sums import CHUNK, STATE_VECTORS, chunk_classes
-from .units import each_vector, fetch, inside, plain, shown, together, unpack, view
+from .units import each_vector, fetch, inside, place, plain, shown, together, unpack, view
 from .vmath import MINUS_INFINITY, tanh
 
 
@@ -99,6 +100,17 @@ def readable(x, u, r, v0, n, room, fresh=True):
         return room
 
     return branch(plain(x, u), lambda: inside(a, v0), copied)
+
+
+AHEAD = 1 << 14
+"""Bytes. While exponentials are computed, what comes a chunk of float32 later is fetched from memory: the first pass
+over it, which does nothing but compare, would wait for it."""
+
+
+def fetch_ahead(x, u, r, v0):
+    """What asks for the line that comes ``AHEAD`` after vector ``v`` of a chunk of row ``r``; it may lie anywhere."""
+    a = view(x, u, r)
+    return lambda v: None if u.abreast else prefetch(advance(place(a, v0 + v), AHEAD))
 
 
 def stage(a, v0, n, u, room):

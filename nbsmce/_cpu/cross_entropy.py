@@ -14,7 +14,7 @@ from numba import float64, int64, intp
 
 from .. import _formula
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import Logits, chunk_count, chunk_logits, readable, room_at, rooms
+from .chunks import Logits, chunk_count, chunk_logits, fetch_ahead, readable, room_at, rooms
 from .gradients import exponential
 from .lanes import (
     absolute,
@@ -38,7 +38,7 @@ from .lanes import (
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import quotient, scaled, smallest_kept
-from .sums import NO_CLASS, State, decay, exponential_sum, exponentials, largest, log_sum
+from .sums import NO_CLASS, State, decay, exponential_sum, exponentials, largest, log_sum, reference
 from .targets import (
     Mass,
     add_rows,
@@ -51,7 +51,7 @@ from .targets import (
     target_sums,
 )
 from .units import each_vector, inside, of_row, plain, put, put_rows, streamable, view, visits, write_results
-from .vmath import EXP_BIAS, UNBIAS, exp_difference
+from .vmath import EXP_BIAS, UNBIAS, exp_difference, scale_of_peak
 
 
 class Given(NamedTuple):
@@ -179,7 +179,7 @@ class _CrossEntropy(Work):
         mass, cross = branch(self.spread, sums, lambda: (nothing, nothing))
         search = _there(self.results.predicted)
         best, nan = branch(search, lambda: first_largest(x, v0, n, m, self.u), lambda: (nothing, nothing))
-        count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u)
+        count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u, fetch_ahead(self.x, self.u, r, v0))
         return wide(m), count, rest, mass, cross, best, nan
 
     # -- the losses ----------------------------------------------------------------------------------------------------
@@ -238,7 +238,9 @@ class _CrossEntropy(Work):
         lse = whole.peak + log_sum(whole)
         upstream = self.upstream()
         factor = upstream * (_formula.gradient_factor(mass, self.options.z_loss, lse) + infinite)
-        high, low = quotient(factor * decay(peak, whole.peak), exponential_sum(whole), self.like)
+        nothing = zeros(whole.peak)
+        unit = branch(self.from_lse, lambda: nothing + 1.0, lambda: scale_of_peak(reference(peak), self.like))
+        high, low = quotient(factor * (decay(peak, whole.peak) * unit), exponential_sum(whole), self.like)
         bound = smallest_kept(absolute(high), self.like)
         live = select(self.targets.live, splat(bound, 1.0), 0.0)
         return high, low, bound, narrow(upstream, self.like), live, narrow(peak, self.like)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from numba import uint8
 
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import chunk_logits, masked_logits, room_at, rooms, stage
+from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, stage
 from .lanes import at, lanes_below, load, load_logits, select, splat, store, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .sums import State, Stripes, exponentials, largest, log_sum, reference
 from .units import each_vector, put_rows, view
-from .vmath import MINUS_INFINITY, UNBIAS, exp_difference, log1p
+from .vmath import MINUS_INFINITY, UNBIAS, Scale, log1p
 
 
 class _LogSumExp(Work):
@@ -20,14 +20,14 @@ class _LogSumExp(Work):
     writes = False
 
     def __init__(self, u, place, x, mask, lse):
-        self.u, self.x, self.mask, self.lse = u, x, mask, lse
+        self.u, self.like, self.x, self.mask, self.lse = u, x.p, x, mask, lse
         (self.room,) = rooms(place, u, x.p, 1)
 
     def first(self, v0, n, r):
         room = room_at(self.room, v0, r)
         x = chunk_logits(masked_logits(self.x, self.mask, self.u, r), v0, n, self.u, room)
         m = largest(x, n, self.u)
-        return State(wide(m), *exponentials(x, room, False, n, m, self.u))
+        return State(wide(m), *exponentials(x, room, False, n, m, self.u, fetch_ahead(self.x, self.u, r, v0)))
 
     def rows(self, whole):
         put_rows(self.lse.p, self.u, whole.peak + log_sum(whole))
@@ -37,7 +37,7 @@ class _Weighted(_LogSumExp):
     """One unit with a factor for each term; the logits are copied."""
 
     def __init__(self, u, place, x, b, mask, lse, sign):
-        self.u, self.x, self.mask, self.b, self.lse, self.sign = u, x, mask, b, lse, sign
+        self.u, self.like, self.x, self.mask, self.b, self.lse, self.sign = u, x.p, x, mask, b, lse, sign
         self.room, self.factors = rooms(place, u, x.p, 2)
 
     def first(self, v0, n, r):
@@ -64,14 +64,14 @@ class _Weighted(_LogSumExp):
 
 def _weighted_exponentials(x, b, n, m, u):
     """``(count, rest)`` of a chunk with every term times its factor, which may be negative."""
-    count, rest, top = Stripes(u), Stripes(u), reference(m)
+    count, rest, scale = Stripes(u), Stripes(u), Scale.of(reference(m))
 
     def one(v, k):
         value = load_logits(at(x, v), k)
         factor = wide(load(at(b, v), k))
         same = (value == m) & lanes_below(k)
         count.add(v, select(same, factor, zeros(factor)))
-        rest.add(v, select(same, zeros(factor), wide(exp_difference(value, top)) * factor))
+        rest.add(v, select(same, zeros(factor), wide(scale.exp(value - scale.base)) * factor))
 
     each_vector(n, u, one)
     return count.total(), rest.total()

@@ -8,6 +8,8 @@ A kernel describes one unit by a class with
     the part of the state of ``n`` classes from vector ``v0`` on that is found for all rows of the unit together;
 ``first(v0, n, r)``
     the rest of it, for row ``r``;
+``of_chunk(state)``
+    the state of a chunk of all rows, from what :func:`~nbsmce._cpu.sums.save` has kept of it;
 ``rows(whole)``
     what follows from the state of all chunks: numbers of the rows;
 ``scales(peak, whole)``
@@ -31,7 +33,7 @@ from typing import Any
 from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
 from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, steps
 from .parallel import in_parallel
-from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, save, saved
+from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, relative_to_peak, save, saved
 from .units import unit_at, unit_count, units, visits
 
 
@@ -72,7 +74,7 @@ def each_unit(x, lo, hi, scratch, slot, wanted, make):
             for r in visits(u):
                 for c in steps(0, chunks):
                     _first(work, u, states, c, r, x.p)
-            whole = merged(states, chunks, work.fields)
+            whole = merged(states, chunks, work.fields, work.of_chunk)
             work.rows(whole)
             if work.writes:
 
@@ -130,7 +132,7 @@ def between(x, lo, hi, states, scratch, slot, make):
         u = _row(x, i)
         work = make(u, _behind_scales(scratch, slot))
         mine = _states(x, states, i)
-        whole = merged(mine, chunks, work.fields)
+        whole = merged(mine, chunks, work.fields, work.of_chunk)
         save(mine, chunks, whole, u, 0)
         work.rows(whole)
 
@@ -216,6 +218,7 @@ class Work:
     fields: tuple[str, ...] = ("peak", "count", "rest")
     scale_count = 0
     writes = True
+    like: Any  # a pointer to the type that is computed in
     idle: Any = False  # nothing is to be done but what ``rest`` does
 
     @staticmethod
@@ -230,6 +233,10 @@ class Work:
     def start(self, v0, n):
         """Everything is found row by row."""
         return State(None, None, None)
+
+    def of_chunk(self, state):
+        """The sum of exponentials was kept as :func:`~nbsmce._cpu.sums.exponentials` returns it."""
+        return relative_to_peak(state, self.like)
 
     def rows(self, whole):
         """No numbers of rows."""

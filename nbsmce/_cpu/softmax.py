@@ -5,12 +5,12 @@ from __future__ import annotations
 from numba import intp, uint8
 
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import chunk_count, chunk_logits, masked_logits, room_at, rooms
-from .lanes import at, branch, fma, invert, load, narrow, select, wide, zeros
+from .chunks import chunk_count, chunk_logits, fetch_ahead, masked_logits, room_at, rooms
+from .lanes import absolute, at, branch, fma, invert, load, narrow, select, wide, zeros
 from .passes import Work, two_passes
-from .sums import State, decay, exponential_sum, exponentials, largest, log_sum
+from .sums import State, decay, exponential_sum, exponentials, largest, log_sum, reference
 from .units import inside, plain, shown, streamable, view, write_results
-from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS
+from .vmath import EXP_BIAS, INFINITY, MINUS_INFINITY, UNBIAS, Scale, scale_of_peak
 
 
 def split(x, like):
@@ -42,12 +42,18 @@ def scaled(e, high, low, bound):
     return fma(e, high, e * low) * UNBIAS
 
 
-def log_scaled(x, m, high, low):
-    """``(x - m) - (high + low)``: terms of one sign, so nothing cancels. The rounding error of ``x - m`` is added."""
-    d = x - m
-    t = d - x
-    error = select(x == MINUS_INFINITY, zeros(x), (x - (d - t)) - (m + t))
-    return d - (high - (error - low))
+def log_of_sum(whole, like):
+    """``log(sum(exp(x)))`` of rows as a high and a low part: ``(x - high) - low`` is a logarithm of a softmax.
+
+    ``x - high`` is exact where it is small. The low part comes from the exact error of adding the largest element
+    (TwoSum), so that nothing is lost where the logarithm of the sum relative to it is tiny.
+    """
+    peak, rest = whole.peak, log_sum(whole)
+    total = peak + rest
+    t = total - peak
+    error = (peak - (total - t)) + (rest - t)
+    high = narrow(total, like)
+    return high, narrow(select(absolute(total) < INFINITY, (total - wide(high)) + error, total - total), like)
 
 
 class _Softmax(Work):
@@ -55,7 +61,7 @@ class _Softmax(Work):
     layout or go past the cache; the chunks of a row for which that has no room compute them again.
     """
 
-    scale_count = 4
+    scale_count = 6
 
     def __init__(self, u, place, x, mask, out, log, streamed):
         self.u, self.like, self.log = u, x.p, log
@@ -75,19 +81,24 @@ class _Softmax(Work):
     def first(self, v0, n, r):
         x = self.logits(v0, n, r)
         m = largest(x, n, self.u)
-        count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u)
+        count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u, fetch_ahead(self.x, self.u, r, v0))
         return State(wide(m), count, rest)
 
     def scales(self, peak, whole):
-        like = self.like
+        like = zeros(self.like)
 
         def softmax():
-            high, low = quotient(decay(peak, whole.peak), exponential_sum(whole), like)
-            return high, low, smallest_kept(high, like)
+            top, total = reference(peak), exponential_sum(whole)
+            share = decay(peak, whole.peak)
+            result, unit = share / total, scale_of_peak(top, like)
+            high, low = split(result * unit, like) if like.single else quotient(share * unit, total, like)
+            scale = Scale.of(narrow(top, like))
+            e = scale.exp(scale.peak)
+            return high, low, smallest_kept(high, like), e, narrow(result, like)
 
         def log_softmax():
-            infinite = whole.peak - whole.peak  # NaN where the largest element is infinite, else 0
-            return *split(log_sum(whole) + infinite, like), narrow(whole.peak, like)
+            nothing = zeros(like)
+            return *log_of_sum(whole, like), nothing, nothing, nothing
 
         return *branch(self.log == 0, softmax, log_softmax), narrow(peak, like)
 
@@ -95,13 +106,17 @@ class _Softmax(Work):
         *scale, peak = scales
         branch(self.log == 0, lambda: self.softmax(v0, n, r, peak, *scale), lambda: self.log_softmax(v0, n, r, *scale))
 
-    def softmax(self, v0, n, r, peak, high, low, bound):
+    def softmax(self, v0, n, r, peak, high, low, bound, top, top_result):
         e = self.kept(v0, r)
         branch(self.keep, lambda: None, lambda: exponentials(self.logits(v0, n, r), e, True, n, peak, self.u))
-        self.write(v0, n, r, e, lambda x: scaled(x, high, low, bound), 0.0)
 
-    def log_softmax(self, v0, n, r, high, low, m):
-        self.write(v0, n, r, self.logits(v0, n, r), lambda x: log_scaled(x, m, high, low), MINUS_INFINITY)
+        def value(x):  # the exponential of the largest has an error, which would show where the result is 1
+            return select(x == top, top_result, scaled(x, high, low, bound))
+
+        self.write(v0, n, r, e, value, 0.0)
+
+    def log_softmax(self, v0, n, r, high, low, *_):
+        self.write(v0, n, r, self.logits(v0, n, r), lambda x: (x - high) - low, MINUS_INFINITY)
 
     def write(self, v0, n, r, source, result, hidden):
         mask = view(self.mask, self.u, r)

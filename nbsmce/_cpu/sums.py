@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 from .lanes import (
     LANES,
     Variable,
+    absolute,
     at,
     branch,
     count_lanes,
     float64_of,
     fma,
+    invert,
     lane,
     lane_max,
     lane_sum,
@@ -41,7 +43,7 @@ from .lanes import (
     wide,
     zeros,
 )
-from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, exp_difference, log1p
+from .vmath import EXP_BIAS, INFINITY, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, scale_of_peak
 
 CHUNK = {4: 4096, 8: 2048}  # classes of a chunk, by the bytes of a number
 
@@ -55,7 +57,7 @@ class State(NamedTuple):
 
     peak: Any  # the largest element m
     count: Any  # how many equal it
-    rest: Any  # the sum of exp(x - m) over the others, times 2**EXP_BIAS
+    rest: Any  # the sum of exp(x - m) over the others, times 2**EXP_BIAS; until relative_to_peak, of m's Scale
     mass: Any = None  # the sum of the target mass q
     cross: Any = None  # the sum of q * (m - x)
     target: Any = None  # the logit of a class index, 0 in the chunks that it is not in
@@ -125,29 +127,34 @@ def reference(peak):
     return select(peak == MINUS_INFINITY, zeros(peak), peak)
 
 
-def exponentials(x, e, keep, n, m, u):
-    """``(count, rest)`` of a chunk.
+def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
+    """``(count, rest)`` of a chunk, ``rest`` as a sum of exponentials of the scale of ``m``.
 
-    With ``keep``, ``exp(x - m) * 2**EXP_BIAS`` is written to ``e``, which may be ``x``.
+    ``ahead(v)`` is called before vector ``v``. With ``keep`` the exponentials are written to ``e``, which may be ``x``.
     """
-    count, rest, top = Variable(zeros(x) if u.abreast else 0), Stripes(u), reference(m)
+    ties, others, rest = Variable(zeros(x)), Variable(0), Stripes(u)
+    scale = Scale.of(reference(m))
+    top = m - scale.base  # minus infinity where all are
 
     def one(v, k):
-        value = load_logits(at(x, v), k)
-        y = exp_difference(value, top)
-        branch(keep, lambda: store(at(e, v), y, k))
-        same = (value == m) & lanes_below(k)
-        rest.add(v, wide(select(same, zeros(x), y)))
-        more = select(same, splat(x, 1.0), zeros(x)) if u.abreast else count_lanes(same)
-        count.value = count.value + more
+        value = load_logits(at(x, v), k) - scale.base
+        y, small = scale.tried(value)
+        branch(keep, lambda: store(at(e, v), select(small, zeros(x), y), k))
+        other = value != top
+        rest.add(v, wide(select(other & invert(small), y, zeros(x))))
+        if u.abreast:
+            ties.value = ties.value + select(other, zeros(x), splat(x, 1.0))
+        else:
+            others.value = others.value + count_lanes(other & lanes_below(k))
 
     vectors = n if u.abreast else n // LANES
     for v in steps(0, vectors):
+        ahead(v)
         one(v, LANES)
     if u.abreast:
-        return wide(count.value), rest.total()
+        return wide(ties.value), rest.total()
     one(vectors, n % LANES)
-    return splat(rest.p, float64_of(count.value)), rest.total()
+    return splat(rest.p, float64_of(n - others.value)), rest.total()
 
 
 # -- chunks together ---------------------------------------------------------------------------------------------------
@@ -185,6 +192,13 @@ def decay(peak, whole_peak):
     return select(peak == whole_peak, splat(peak, 1.0), exp_difference(peak, whole_peak) * UNBIAS)
 
 
+def relative_to_peak(state, like):
+    """The state of a chunk, with the sum relative to its largest element and not to that element's scale."""
+    top = reference(state.peak)
+    unit = select(absolute(top) < INFINITY, scale_of_peak(top, like), 1.0)
+    return state._replace(rest=state.rest * unit)
+
+
 def _relative(state, peak):
     """``state`` with its sums relative to a larger or equal ``peak``."""
     same, nothing = state.peak == peak, zeros(peak)
@@ -209,13 +223,13 @@ def merge(a, b):
     return State(**whole)
 
 
-def merged(states, chunks, fields):
-    """The state of all chunks together."""
+def merged(states, chunks, fields, of_chunk):
+    """The state of all chunks together; ``of_chunk`` makes one of what was kept of a chunk."""
     if not fields:
         return State(None, None, None)
-    whole = [None if vector is None else Variable(vector) for vector in saved(states, 0, fields)]
+    whole = [None if vector is None else Variable(vector) for vector in of_chunk(saved(states, 0, fields))]
     for c in steps(1, chunks):
-        both = merge(State(*[w and w.value for w in whole]), saved(states, c, fields))
+        both = merge(State(*[w and w.value for w in whole]), of_chunk(saved(states, c, fields)))
         for variable, vector in zip(whole, both, strict=True):
             if variable:
                 variable.value = vector

@@ -13,20 +13,32 @@ import nbsmce
 from nbsmce._cpu import launch, vmath
 
 
-def test_exp_of_every_float32():
-    """``exp(x)`` for all ``x <= 0``, against float64; every 1021st of them in the short suite."""
-    step, worst, count = scaled(1021, 1), 0.0, 0
-    for first in range(0x80000000, 0xFF800001, step << 22):
-        bits = np.arange(first, min(first + (step << 22), 0xFF800001), step, np.uint32)
-        x = bits.view(np.float32)
-        actual = _apply(vmath.exp_difference, x, np.zeros_like(x)).astype(np.float64)
-        exact = np.exp(x.astype(np.float64)) * 2.0**60
-        near = x >= -128
-        assert (actual[~near] == 0).all()
-        ulp = np.spacing(exact[near].astype(np.float32)).astype(np.float64)
-        worst = max(worst, float((np.abs(actual[near] - exact[near]) / ulp).max(initial=0)))
-        count += len(x)
-    assert count == len(range(0x80000000, 0xFF800001, step))
+def _difference(x, m):
+    return vmath.exp_difference(x, m)
+
+
+def _of_scale(x, m):
+    scale = vmath.Scale.of(m)
+    return scale.exp(x - scale.base)
+
+
+@pytest.mark.parametrize(
+    ("function", "m", "power"),
+    [(_difference, 0.0, 0), (_of_scale, 0.0, 0), (_of_scale, 20.3, 29), (_of_scale, 1e3, 1443)],
+)
+def test_exp_of_every_float32(function, m, power):
+    """``exp(x)`` over a power of 2 for all ``x <= m``, against float64; every 1021st of them in the short suite."""
+    step, worst = scaled(1021, 1), 0.0
+    last = int(np.float32(m).view(np.uint32))
+    for start, stop in ((0x80000000, 0xFF800001), (0, last + 1)):
+        for first in range(start, stop, step << 22):
+            x = np.arange(first, min(first + (step << 22), stop), step, np.uint32).view(np.float32)
+            actual = _apply(function, x, np.full_like(x, m)).astype(np.float64)
+            near = x >= np.float32(m - 128)
+            assert (actual[~near] == 0).all()
+            exact = np.exp(x[near].astype(np.float64) - power * np.log(2)) * 2.0**60
+            ulp = np.spacing(exact.astype(np.float32)).astype(np.float64)
+            worst = max(worst, float((np.abs(actual[near] - exact) / ulp).max(initial=0)))
     assert 0.5 <= worst < 1.1
 
 

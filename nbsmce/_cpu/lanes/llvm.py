@@ -235,6 +235,24 @@ def splat(like: Any, number: Any) -> Value:
     return zeros(like).of(number)
 
 
+def pinned(like: Any, number: float) -> Value:
+    """``number`` in every lane of such a vector, for a loop that keeps it in a register.
+
+    A constant that the compiler knows is fetched again in every turn of a loop that has many of them. This one has gone
+    through an empty piece of assembly, once in a function.
+    """
+    whole = splat(like, number)
+    known = here().function.__dict__.setdefault("pinned", {})
+    key = (whole.type, number)
+    if key not in known:
+        bits, floating = (LLVM[t][0] for t in (_BITS[whole.dtype], whole.dtype))
+        with here().goto_entry_block():
+            constant = here().bitcast(ir.Constant(floating, number), bits)
+            hidden = here().asm(ir.FunctionType(bits, [bits]), "", "=r,0", [constant], True)
+            known[key] = repeat(here().bitcast(hidden, floating))
+    return Value(whole.type, known[key])
+
+
 def lanes_below(k: Any) -> Value:
     """The mask of the first ``k`` lanes."""
     return Value(MASK, first_lanes(k))

@@ -246,6 +246,12 @@ def store_past_cache(p: Pointer, x: Value) -> None:
     where.set_metadata("nontemporal", here().module.add_metadata([I32(1)]))
 
 
+def prefetch(p: Pointer) -> None:
+    """Ask for the cache line at ``p``, which may be any address, to be brought into the second cache."""
+    byte = here().bitcast(p.value, _BYTE.as_pointer())
+    call("llvm.prefetch.p0", ir.VoidType(), [byte, I32(0), I32(3), I32(1)])
+
+
 def fence() -> None:
     """Order what was stored past the cache before what follows."""
     here().fence("seq_cst")

@@ -114,6 +114,11 @@ def float64_of(number: Any) -> float:
     return float(number)
 
 
+def pinned(like: Any, number: float) -> Any:
+    """``number`` in every lane of such a vector."""
+    return splat(like, number)
+
+
 def lanes_below(k: int) -> Vector:
     return Vector(np.arange(LANES) < k)
 
