@@ -9,6 +9,16 @@ from typing import Any
 import numpy as np
 
 
+def axis_numbers(axis: Any) -> int | tuple[int, ...] | None:
+    """One axis, several or all as Python's own integers, which can be hashed and of which equal ones are the same."""
+    if axis is None or type(axis) is int:
+        return axis
+    try:
+        return tuple(map(operator.index, axis)) if isinstance(axis, (tuple, list)) else operator.index(axis)
+    except TypeError:
+        raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+
+
 def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """The axes that ``axis`` (an integer, several, or None for all) names, in ascending order.
 
@@ -16,13 +26,10 @@ def class_axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """
     if type(axis) is int and -ndim <= axis < ndim:
         return (axis % ndim,)
+    axis = axis_numbers(axis)
     if axis is None:
         return tuple(range(max(ndim, 1)))
-    several = isinstance(axis, (tuple, list))
-    try:
-        given = [operator.index(a) for a in (axis if several else (axis,))]
-    except TypeError:
-        raise TypeError(f"axis must be an integer, a tuple of integers or None, got {axis!r}") from None
+    given = axis if isinstance(axis, tuple) else (axis,)
     dimensions = max(ndim, 1)
     for a in given:
         if not -dimensions <= a < dimensions:

@@ -31,7 +31,7 @@ def _family(value: Any) -> str:
     """Where an argument lives: "cpu", "cuda", or the name of a device that has no backend."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        return str(value.device.type)
+        return "cuda" if value.is_cuda else str(value.device.type)
     if hasattr(type(value), "__cuda_array_interface__"):
         return "cuda" if hasattr(value, "__cuda_array_interface__") else "cpu"
     if hasattr(type(value), "__cuda_ndarray__"):  # Numba's, also in its simulator
@@ -45,8 +45,13 @@ def backend(arguments: dict[str, Any]) -> ModuleType:
     """The backend for the arrays among a call's arguments; those that are None do not count."""
     for value in arguments.values():
         if value is not None and type(value) is not np.ndarray:
+            break
+    else:
+        return _module("_cpu")
+    for value in arguments.values():
+        if value is not None and _family(value) != "cuda":
             return _resolve(arguments)
-    return _module("_cpu")
+    return _module("_cuda")
 
 
 def _resolve(arguments: dict[str, Any]) -> ModuleType:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import numbers as numeric
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import driver
 from .copies import copy
-from .launch import capability_of, nowhere
+from .launch import ELEMENTS, nowhere
 from .layout import Rows, Strides, rows_of
-from .owners import Owner, View, owner_of
+from .owners import Owner, View, contiguous
 from .places import Matrix
-from .rows import Place
+from .plan import Plan
 
 FLOATING = ("float16", "bfloat16", "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
@@ -25,55 +22,33 @@ def computed(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
-def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides of an array without gaps."""
-    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
-
-
 class Call:
-    """One call: whose arrays it has, on which device and stream, and the memory that must live until it is enqueued."""
+    """A call as it is planned: its arguments as views, and the plan with what is done to them.
 
-    def __init__(self, arrays: dict[str, Any]) -> None:
-        placed = {n: a for n, a in arrays.items() if a is not None and not isinstance(a, numeric.Number)}
-        first = next(iter(placed))
-        driver.require(first)
-        self.owner: Owner = owner_of(placed[first], first)
-        self.views: dict[str, View] = {}
-        for name, array in placed.items():
-            owner = owner_of(array, name)
-            if owner is not self.owner:
-                raise TypeError(
-                    f"the arrays of one call must be of one library: {first} is a {self.owner.name}, {name} a "
-                    f"{owner.name}"
-                )
-            self.views[name] = owner.view(array, name)
+    ``mixed`` is whether an argument shares memory with ``out`` in another way than element by element.
+    """
+
+    def __init__(self, owner: Owner, names: tuple[str, ...], facts: tuple[Any, ...], mixed: bool) -> None:
+        self.views = {
+            name: owner.view(source, known, name)
+            for source, (name, known) in enumerate(zip(names, facts, strict=True))
+            if known is not None
+        }
+        self.mixed, self._facts = mixed, facts
         devices = {name: view.device for name, view in self.views.items() if view.size}
         if len(set(devices.values())) > 1:
             where = ", ".join(f"{name} on {device}" for name, device in devices.items())
             raise TypeError(f"the arrays of one call must be on one GPU: {where}")
-        device = next(iter(devices.values()), self.views[first].device)
-        self.place = Place(self.owner, device, self.owner.stream(device), capability_of(device))
-        self._alive: list[Any] = []
-
-    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
-        """A new array of the caller's kind."""
-        return self.owner.empty(shape, dtype, self.place.device)
-
-    def keep(self, array: Any) -> View:
-        """A view of an array that lives as long as the call."""
-        self._alive.append(array)
-        return self.owner.view(array, "")
-
-    def scratch(self, shape: tuple[int, ...], dtype: str) -> View:
-        """New memory for this call."""
-        return self.keep(self.empty(shape, dtype))
+        first = next(iter(self.views.values()))
+        self.plan = Plan(owner, next(iter(devices.values()), first.device), len(names))
+        self.empty, self.scratch = self.plan.empty, self.plan.scratch
 
     def as_dtype(self, view: View, dtype: str) -> View:
         """The same numbers without gaps in another dtype; the array itself if it is of that."""
         if view.dtype == dtype:
             return view
         target = self.scratch(view.shape, dtype)
-        copy(self.place, view, target)
+        copy(self.plan, view, target)
         return target
 
     def dense(self, view: View) -> View:
@@ -81,7 +56,7 @@ class Call:
         if view.strides == contiguous(view.shape) or view.size <= 1:
             return view
         target = self.scratch(view.shape, view.dtype)
-        copy(self.place, view, target)
+        copy(self.plan, view, target)
         return target
 
     # -- arguments -----------------------------------------------------------------------------------------------------
@@ -116,11 +91,10 @@ class Call:
 
     # -- results -------------------------------------------------------------------------------------------------------
 
-    def result(self, out: Any, shape: tuple[int, ...], dtype: str) -> tuple[Any, View]:
-        """``(the caller's array, a view of it)`` for a result: ``out``, or a new one if that is None."""
-        if out is None:
-            out = self.empty(shape, dtype)
-            return out, self.owner.view(out, "out")
+    def result(self, shape: tuple[int, ...], dtype: str) -> View:
+        """A result: ``out``, or a new array if that is not given."""
+        if "out" not in self.views:
+            return self.empty(shape, dtype)
         view = self.views["out"]
         if view.dtype != dtype:
             raise TypeError(f"out must have the dtype {dtype}, got {view.dtype}")
@@ -128,7 +102,31 @@ class Call:
             raise ValueError(f"out must have the shape {shape}, got {view.shape}")
         if not view.writeable:
             raise ValueError("out is read-only")
-        return out, view
+        return view
+
+    def neighbours(self) -> list[tuple[int, int, int, bool]]:
+        """What is to be known of the other arguments to find which share memory with ``out``, if that is given.
+
+        ``(number, below, above, alike)`` for each: it does if ``below < address of out - its address < above``; and
+        whether the two are the same if they begin at one address.
+        """
+        out = self.views.get("out")
+        others = [v for v in self.views.values() if v is not out and v.size]
+        if out is None or not out.size:
+            return []
+        first, last = _extent(out)
+        result = []
+        for view in others:
+            low, high = _extent(view)
+            result.append((view.source, low - last, high - first, self._facts[view.source] == self._facts[out.source]))
+        return result
+
+
+def _extent(view: View) -> tuple[int, int]:
+    """From the address of an array to its first byte, and to the one behind its last."""
+    itemsize = np.dtype(ELEMENTS[view.dtype]).itemsize
+    steps = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
+    return sum(s for s in steps if s < 0) * itemsize, (sum(s for s in steps if s > 0) + 1) * itemsize
 
 
 def broadcast(view: View, shape: tuple[int, ...], name: str) -> View:
@@ -152,9 +150,7 @@ class Arranged(NamedTuple):
     written: View | None  # the last of them, where it stands for another that it is to be copied to
 
 
-def arranged(
-    call: Call, views: list[View], axes: tuple[int, ...], result: bool = True, inputs: tuple[View, ...] = ()
-) -> Arranged:
+def arranged(call: Call, views: list[View], axes: tuple[int, ...], result: bool = True) -> Arranged:
     """Views as rows along ``axes``. If ``result``, the last is written.
 
     Arrays with more strides than the kernels take are copied, with the classes last; and so is a result that shares
@@ -162,8 +158,7 @@ def arranged(
     """
     shape = views[0].shape
     rows = rows_of(shape, axes, tuple(v.strides for v in views))
-    mixed = result and any(_overlaps(views[-1], v) for v in (*views[:-1], *inputs))
-    if rows is not None and not mixed:
+    if rows is not None and not (result and call.mixed):
         return Arranged(rows, views, None)
     order = [i for i in range(len(shape)) if i not in axes] + [i for i in axes if i < len(shape)]
     copied = []
@@ -173,29 +168,11 @@ def arranged(
         copied.append(memory._replace(shape=shape, strides=strides))
     sources = views[:-1] if result else views
     for source, target in zip(sources, copied, strict=False):
-        copy(call.place, source, target)
+        copy(call.plan, source, target)
     rows = rows_of(shape, axes, tuple(v.strides for v in copied))
     if rows is None:
         raise RuntimeError("rows of a copy without gaps must have two strides")
     return Arranged(rows, copied, copied[-1] if result else None)
-
-
-def _extent(view: View) -> tuple[int, int]:
-    """The first byte of an array and the one behind its last."""
-    itemsize = np.dtype(view.dtype.replace("bfloat16", "float16")).itemsize
-    low = sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True) if s < 0)
-    high = sum((n - 1) * s for n, s in zip(view.shape, view.strides, strict=True) if s > 0)
-    return view.address + low * itemsize, view.address + (high + 1) * itemsize
-
-
-def _overlaps(result: View, source: View) -> bool:
-    """Whether writing one element could change another that is still to be read; in place is no such case."""
-    if not result.size or not source.size:
-        return False
-    if (result.address, result.strides, result.shape) == (source.address, source.strides, source.shape):
-        return result.dtype != source.dtype
-    (a, b), (c, d) = _extent(result), _extent(source)
-    return a < d and c < b
 
 
 def matrix_of(view: View, strides: Strides) -> Matrix:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .device import cuda, device, instructions
-from .launch import ELEMENTS, Launch, run
+from .launch import ELEMENTS
 from .layout import merged
 from .owners import View
-from .rows import Place
+from .plan import Plan
 
 THREADS = 256
 
@@ -72,17 +72,17 @@ class Copy(NamedTuple):
         return copied
 
 
-def copy(where: Place, source: View, target: View) -> None:
+def copy(plan: Plan, source: View, target: View) -> None:
     """Copy the elements of an array into another of its shape."""
-    _over_elements(where, Copy(source.dtype, target.dtype), source, target)
+    _over_elements(plan, Copy(source.dtype, target.dtype), source, target)
 
 
-def clear(where: Place, target: View) -> None:
+def clear(plan: Plan, target: View) -> None:
     """Write 0 everywhere."""
-    _over_elements(where, Copy("", target.dtype), target, target)
+    _over_elements(plan, Copy("", target.dtype), target, target)
 
 
-def _over_elements(where: Place, kernel: Copy, source: View, target: View) -> None:
+def _over_elements(plan: Plan, kernel: Copy, source: View, target: View) -> None:
     if not source.size:
         return
     pairs = list(zip(source.strides, target.strides, strict=True))
@@ -92,5 +92,5 @@ def _over_elements(where: Place, kernel: Copy, source: View, target: View) -> No
     missing = AXES - len(sizes)
     shape = Shape(*[1] * missing, *sizes)
     read, write = ([0] * missing + [s[i] for s in strides] for i in range(2))
-    place = Launch(where.device, where.stream, -(-source.size // THREADS), (THREADS, 1))
-    run(kernel, place, source.pointer(), target.pointer(), shape, Shape(*read), Shape(*write), source.size)
+    arguments = source.pointer(), target.pointer(), shape, Shape(*read), Shape(*write), source.size
+    plan.start(kernel, -(-source.size // THREADS), (THREADS, 1), *arguments)

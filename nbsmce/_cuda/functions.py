@@ -11,6 +11,7 @@ from . import gradients
 from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
 from .arrays import Call, arranged, broadcast, computed, matrix_of, no_matrix
+from .calls import planned
 from .copies import copy
 from .launch import nowhere
 from .owners import View
@@ -19,31 +20,39 @@ from .rows import Task, can_be_vectors, over_rows
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
-    call = Call({"x": x, "where": where, "out": out})
+    return _softmax((x, where, out), _arrays.axis_numbers(axis), log)
+
+
+@planned("x", "where", "out")
+def _softmax(call: Call, axis: Any, log: bool) -> View:
     data = call.floating("x")
     axes = _arrays.class_axes(axis, len(data.shape))
     mask = call.mask("where", data.shape)
-    result, memory = call.result(out, data.shape, data.dtype)
-    if not memory.size:
+    result = call.result(data.shape, data.dtype)
+    if not result.size:
         return result
-    views = [data, memory] if mask is None else [data, mask, memory]
+    views = [data, result] if mask is None else [data, mask, result]
     found = arranged(call, views, axes)
     x_view, y_view, strides = found.views[0], found.views[-1], found.rows.arrays
     vector = mask is None and can_be_vectors(found.views, found.rows, data.dtype)
-    variant = softmax_kernels.Variant(data.dtype, vector, call.place.capability, log, mask is not None)
+    variant = softmax_kernels.Variant(data.dtype, vector, call.plan.capability, log, mask is not None)
     given = softmax_kernels.Given(
         matrix_of(x_view, strides[0]), no_matrix("uint8") if mask is None else matrix_of(found.views[1], strides[1])
     )
     wanted = softmax_kernels.Wanted(matrix_of(y_view, strides[-1]))
-    over_rows(call.place, Task(softmax_kernels.work, variant), found.rows, given, wanted, softmax_kernels.NO_OPTIONS)
+    over_rows(call.plan, Task(softmax_kernels.work, variant), found.rows, given, wanted, softmax_kernels.NO_OPTIONS)
     if found.written is not None:
-        copy(call.place, found.written, memory)
+        copy(call.plan, found.written, result)
     return result
 
 
 def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     """The gradient of softmax, or of its logarithm."""
-    call = Call({"dy": dy, "y": y, "out": out})
+    return _softmax_backward((dy, y, out), _arrays.axis_numbers(axis), log)
+
+
+@planned("dy", "y", "out")
+def _softmax_backward(call: Call, axis: Any, log: bool) -> View:
     above, below = call.floating("dy"), call.floating("y")
     shape, dtype = above.shape, above.dtype
     if below.shape != shape:
@@ -52,32 +61,37 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
         dtype = "float64" if "float64" in (dtype, below.dtype) else "float32"
         above, below = call.as_dtype(above, dtype), call.as_dtype(below, dtype)
     axes = _arrays.class_axes(axis, len(shape))
-    result, memory = call.result(out, shape, dtype)
-    if not memory.size:
+    result = call.result(shape, dtype)
+    if not result.size:
         return result
-    found = arranged(call, [above, below, memory], axes)
+    found = arranged(call, [above, below, result], axes)
     vector = can_be_vectors(found.views, found.rows, dtype)
     matrices = [matrix_of(v, s) for v, s in zip(found.views, found.rows.arrays, strict=True)]
-    task = Task(gradients.through_softmax, gradients.Variant(dtype, vector, call.place.capability, log))
+    task = Task(gradients.through_softmax, gradients.Variant(dtype, vector, call.plan.capability, log))
     given, wanted = gradients.Given(*matrices[:2]), gradients.Wanted(matrices[2])
-    over_rows(call.place, task, found.rows, given, wanted, gradients.NO_OPTIONS)
+    over_rows(call.plan, task, found.rows, given, wanted, gradients.NO_OPTIONS)
     if found.written is not None:
-        copy(call.place, found.written, memory)
+        copy(call.plan, found.written, result)
     return result
 
 
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
-    call = Call({"x": x, "b": b, "where": where, "out": out})
+    return _logsumexp((x, b, where, out), _arrays.axis_numbers(axis), bool(keepdims), bool(return_sign))
+
+
+@planned("x", "b", "where", "out")
+def _logsumexp(call: Call, axis: Any, keepdims: bool, return_sign: bool) -> Any:
     data, factors = call.floating("x"), None
-    if b is not None:
+    if "b" in call.views:
         data, factors = _with_factors(call, data)
     shape = data.shape
     axes = _arrays.class_axes(axis, len(shape))
     mask = call.mask("where", shape)
     dtype, of_rows = computed(data.dtype), _arrays.without(shape, axes, keepdims)
-    result, memory = call.result(out, of_rows, dtype)
-    lse = call.scratch(of_rows, dtype)
+    result = call.result(of_rows, dtype)
+    # What is given may have any strides, or share memory with numbers that are still to be read.
+    lse = call.scratch(of_rows, dtype) if "out" in call.views else result
     sign = call.empty(of_rows, dtype) if return_sign else None
     views = [v for v in (data, mask, factors) if v is not None]
     found = arranged(call, views, axes, result=False)
@@ -88,14 +102,15 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
         no_matrix("uint8") if mask is None else matrices.pop(0),
         no_matrix(dtype) if factors is None else matrices.pop(0),
     )
-    wanted = logsumexp_kernels.Wanted(lse.pointer(), nowhere(dtype) if sign is None else call.keep(sign).pointer())
+    wanted = logsumexp_kernels.Wanted(lse.pointer(), nowhere(dtype) if sign is None else sign.pointer())
     vector = len(views) == 1 and can_be_vectors(found.views, found.rows, data.dtype)
     variant = logsumexp_kernels.Variant(
-        data.dtype, vector, call.place.capability, mask is not None, "" if factors is None else factors.dtype
+        data.dtype, vector, call.plan.capability, mask is not None, "" if factors is None else factors.dtype
     )
     task = Task(logsumexp_kernels.work, variant, writes=False)
-    over_rows(call.place, task, found.rows, given, wanted, logsumexp_kernels.Options(float(return_sign)))
-    copy(call.place, lse, memory)
+    over_rows(call.plan, task, found.rows, given, wanted, logsumexp_kernels.Options(float(return_sign)))
+    if lse is not result:
+        copy(call.plan, lse, result)
     return result if sign is None else (result, sign)
 
 
@@ -116,23 +131,26 @@ def _with_factors(call: Call, data: View) -> tuple[View, View]:
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
-    call = Call({"x": x, "dlse": dlse, "lse": lse, "out": out})
+    return _logsumexp_backward((x, dlse, lse, out), _arrays.axis_numbers(axis))
+
+
+@planned("x", "dlse", "lse", "out")
+def _logsumexp_backward(call: Call, axis: Any) -> View:
     data = call.floating("x")
     axes = _arrays.class_axes(axis, len(data.shape))
     dtype = computed(data.dtype)
     shapes = [_arrays.without(data.shape, axes, keepdims) for keepdims in (False, True)]
     above, total = (call.numbers(name, dtype, *shapes) for name in ("dlse", "lse"))
-    result, memory = call.result(out, data.shape, data.dtype)
-    if not memory.size:
+    result = call.result(data.shape, data.dtype)
+    if not result.size:
         return result
-    inputs = tuple(view for name, view in call.views.items() if name in ("dlse", "lse"))
-    found = arranged(call, [data, memory], axes, inputs=inputs)
+    found = arranged(call, [data, result], axes)
     matrices = [matrix_of(v, s) for v, s in zip(found.views, found.rows.arrays, strict=True)]
     vector = can_be_vectors(found.views, found.rows, data.dtype)
-    variant = gradients.Variant(data.dtype, vector, call.place.capability, False)
+    variant = gradients.Variant(data.dtype, vector, call.plan.capability, False)
     given, wanted = gradients.GivenOfSum(matrices[0], above, total), gradients.Wanted(matrices[1])
     task = Task(gradients.through_logsumexp, variant, sums=False)
-    over_rows(call.place, task, found.rows, given, wanted, gradients.NO_OPTIONS)
+    over_rows(call.plan, task, found.rows, given, wanted, gradients.NO_OPTIONS)
     if found.written is not None:
-        copy(call.place, found.written, memory)
+        copy(call.plan, found.written, result)
     return result

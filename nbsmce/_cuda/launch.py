@@ -1,8 +1,8 @@
 """Compiling a kernel for a GPU, keeping it, and starting it on a stream; or running it in the simulator.
 
 A kernel's arguments are nested tuples of :class:`Pointer`, integers and floats, each 8 bytes for the GPU. Numba makes
-PTX of a kernel, ``cuda.core`` links, loads and starts it: a call then costs the packing of integers, and not, as with
-Numba's own launch, the wrapping of arrays.
+PTX of a kernel, ``cuda.core`` links it, and the driver loads and starts it: a start then costs one call of the driver,
+and not, as with Numba's own, the wrapping of arrays.
 """
 
 from __future__ import annotations
@@ -26,10 +26,18 @@ ELEMENTS = {
 
 
 class Pointer(NamedTuple):
-    """An address in a GPU's memory, of elements of some dtype; 0 for an argument that was not given."""
+    """To elements of some dtype in an array of a plan, by the number of that; -1 for an argument that was not given."""
 
-    address: int
+    source: int
     dtype: str
+
+
+NOWHERE = -1
+
+
+def nowhere(dtype: str) -> Pointer:
+    """The pointer of an argument that was not given; no kernel reads it."""
+    return Pointer(NOWHERE, dtype)
 
 
 class SimulatedPointer:
@@ -60,11 +68,6 @@ class SimulatedPointer:
         self._bytes(index)[:] = np.frombuffer(self.type.type(value).tobytes(), np.uint8)
 
 
-def nowhere(dtype: str) -> Any:
-    """The pointer of an argument that was not given; no kernel reads it."""
-    return SimulatedPointer(np.empty(0, np.uint8), 0, dtype) if SIMULATED else Pointer(0, dtype)
-
-
 def type_of(argument: Any) -> Any:
     """The Numba type of a kernel's argument."""
     if isinstance(argument, Pointer):
@@ -81,16 +84,15 @@ def _number(dtype: str) -> Any:
     return getattr(types, np.dtype(ELEMENTS[dtype]).name)
 
 
-def flatten(arguments: Any, numbers: list[int | float], dtypes: list[str]) -> None:
-    """Append the numbers that a GPU is given for nested arguments, and the dtypes of the pointers among them."""
+def leaves(arguments: Any) -> list[Any]:
+    """The pointers and numbers in nested arguments, which is what a GPU is given."""
+    found: list[Any] = []
     for argument in arguments:
-        if isinstance(argument, Pointer):
-            numbers.append(argument.address)
-            dtypes.append(argument.dtype)
-        elif isinstance(argument, tuple):
-            flatten(argument, numbers, dtypes)
+        if isinstance(argument, tuple) and not isinstance(argument, Pointer):
+            found += leaves(argument)
         else:
-            numbers.append(argument)
+            found.append(argument)
+    return found
 
 
 def to_ptx(kernel: Callable[..., Any], signature: tuple[Any, ...], capability: int, threads: int) -> tuple[str, str]:
@@ -109,26 +111,25 @@ def to_ptx(kernel: Callable[..., Any], signature: tuple[Any, ...], capability: i
     return text, name.group(1)
 
 
-class Launch(NamedTuple):
-    """Where and how often a kernel runs."""
+# -- the driver --------------------------------------------------------------------------------------------------------
 
-    device: int
-    stream: int
-    blocks: int
-    threads: tuple[int, int]
+_functions: dict[tuple[Any, ...], Any] = {}
+_contexts: dict[int, int] = {}
 
 
-_kernels: dict[tuple[Any, ...], Any] = {}
+@functools.cache
+def bindings() -> Any:
+    """The driver's functions."""
+    from cuda.bindings import driver
+
+    return driver
 
 
-def _load(make: Callable[[], Any], signature: tuple[Any, ...], device: int, threads: int) -> Any:
-    from cuda.core import Linker, LinkerOptions, ObjectCode
-
-    capability = capability_of(device)
-    text, name = to_ptx(make(), signature, capability, threads)
-    options = LinkerOptions(arch=f"sm_{capability}")
-    linked = Linker(ObjectCode.from_ptx(text.encode()), options=options).link("cubin")
-    return ObjectCode.from_cubin(bytes(linked.code)).get_kernel(name)
+def _done(answer: tuple[Any, ...]) -> Any:
+    """What a function of the driver has answered, without the status."""
+    if answer[0]:
+        raise RuntimeError(f"the CUDA driver says {answer[0].name}")
+    return answer[1] if len(answer) > 1 else None
 
 
 @functools.cache
@@ -142,45 +143,83 @@ def capability_of(device: int) -> int:
     return int(major) * 10 + int(minor)
 
 
-@functools.cache
-def _configuration(blocks: int, threads: tuple[int, int]) -> Any:
-    from cuda.core import LaunchConfig
+def current(device: int) -> int | None:
+    """Make a GPU the thread's; returns the context to :func:`restore`, or None if nothing is to be restored.
 
-    return LaunchConfig(grid=(blocks, 1, 1), block=(*threads, 1))
+    Each library takes the thread's GPU for the one that its user has chosen, so none may find another after a call.
+    """
+    context = _contexts.get(device)
+    if context is None:
+        context = _contexts[device] = int(_done(bindings().cuDevicePrimaryCtxRetain(device)))
+    before = int(_done(bindings().cuCtxGetCurrent()))
+    if before == context:
+        return None
+    restore(context)
+    return before or None  # a thread without one keeps it, as after any call of the CUDA runtime
 
 
-@functools.cache
-def _stream(device: int, handle: int) -> Any:
-    from cuda.core import Device, Stream
-
-    Device(device).set_current()
-    return Stream.from_handle(handle)
+def restore(context: int) -> None:
+    """Make a context the thread's."""
+    _done(bindings().cuCtxSetCurrent(context))
 
 
-def run(make: Any, where: Launch, *arguments: Any) -> None:
-    """Start the kernel that ``make`` returns. ``make`` is hashable: equal ones are compiled once."""
-    if not where.blocks:
-        return
-    if SIMULATED:
-        _simulate(make, where, arguments)
-        return
-    from cuda.core import Device, launch
+def _load(make: Callable[[], Any], signature: tuple[Any, ...], device: int, threads: int) -> Any:
+    from cuda.core import Linker, LinkerOptions, ObjectCode
 
-    Device(where.device).set_current()
-    numbers: list[int | float] = []
-    dtypes: list[str] = []
-    flatten(arguments, numbers, dtypes)
-    key = (make, where.device, *dtypes)
-    kernel = _kernels.get(key)
-    if kernel is None:
+    capability = capability_of(device)
+    text, name = to_ptx(make(), signature, capability, threads)
+    options = LinkerOptions(arch=f"sm_{capability}")
+    linked = Linker(ObjectCode.from_ptx(text.encode()), options=options).link("cubin")
+    library = _done(bindings().cuLibraryLoadData(bytes(linked.code), [], [], 0, [], [], 0))
+    return bindings().CUfunction(int(_done(bindings().cuLibraryGetKernel(library, name.encode()))))
+
+
+def function_of(make: Any, threads: tuple[int, int], arguments: tuple[Any, ...], device: int) -> Any:
+    """The driver's function for the kernel that ``make()`` returns. Equal ones are compiled once."""
+    key = (make, device, *(leaf.dtype for leaf in leaves(arguments) if isinstance(leaf, Pointer)))
+    function = _functions.get(key)
+    if function is None:
         signature = tuple(type_of(a) for a in arguments)
-        kernel = _kernels[key] = _load(make, signature, where.device, where.threads[0] * where.threads[1])
-    launch(_stream(where.device, where.stream), _configuration(where.blocks, where.threads), kernel, *numbers)
+        function = _functions[key] = _load(make, signature, device, threads[0] * threads[1])
+    return function
 
 
-def _simulate(make: Callable[[], Any], where: Launch, arguments: tuple[Any, ...]) -> None:
+def start(function: Any, blocks: int, x: int, y: int, stream: int, parameters: int) -> None:
+    """Start a kernel of the current GPU; ``parameters`` is the address of the addresses of its parameters."""
+    _done(bindings().cuLaunchKernel(function, blocks, 1, 1, x, y, 1, 0, stream, parameters, 0))
+
+
+# -- the simulator -----------------------------------------------------------------------------------------------------
+
+
+def simulate(make: Callable[[], Any], blocks: int, threads: tuple[int, int], arguments: Any, arrays: list[Any]) -> None:
+    """Run a kernel as Python."""
     from numba import cuda
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # infinities and NaN are data
-        cuda.jit(make())[where.blocks, where.threads](*arguments)
+        cuda.jit(make())[blocks, threads](*_simulated(arguments, arrays))
+
+
+def _simulated(arguments: Any, arrays: list[Any]) -> list[Any]:
+    """Nested arguments with pointers into the arrays."""
+    result: list[Any] = []
+    for argument in arguments:
+        if isinstance(argument, Pointer):
+            result.append(_simulated_pointer(argument, arrays))
+        elif isinstance(argument, tuple):
+            result.append(type(argument)(*_simulated(argument, arrays)))
+        else:
+            result.append(argument)
+    return result
+
+
+def _simulated_pointer(pointer: Pointer, arrays: list[Any]) -> SimulatedPointer:
+    if pointer.source == NOWHERE:
+        return SimulatedPointer(np.empty(0, np.uint8), 0, pointer.dtype)
+    values = root = arrays[pointer.source]._ary
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    memory = (root if root.flags.c_contiguous else root.T).reshape(-1).view(np.uint8)
+    offset = int(values.__array_interface__["data"][0]) - int(memory.ctypes.data)
+    return SimulatedPointer(memory, offset, pointer.dtype)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Any, NamedTuple
 
 from .. import _arrays, _formula
 from .._spec import Aux, LossSpec, Wanted
-from . import checked, reductions
 from . import cross_entropy as kernels
 from . import nll as kernels_nll
+from . import reductions
 from .arrays import FLOATING, INTEGERS, Call, arranged, computed, matrix_of, no_matrix
+from .calls import planned
 from .copies import clear, copy
 from .launch import nowhere
 from .options import Options
 from .owners import View
 from .places import Extent
+from .plan import Noted, Reduced
 from .rows import Task, can_be_vectors, over_rows
 
 
 class Losses:
     """What the losses have in common: their arguments as pointers, the divisor of a mean, the sum over rows."""
 
-    def __init__(self, call: Call, name: str, axis: Any, spec: LossSpec, dloss: Any, probabilities: bool) -> None:
+    def __init__(
+        self, call: Call, name: str, axis: Any, spec: LossSpec, dloss: str | None, probabilities: bool
+    ) -> None:
         self.call, self.spec = call, spec
         self.data = call.floating(name)
         shape = self.data.shape
@@ -76,9 +81,9 @@ class Losses:
             return nowhere("int64")
         return self.call.dense(self.call.as_dtype(view, "int64")).pointer()
 
-    def _upstream(self, dloss: Any) -> tuple[float, Any]:
+    def _upstream(self, dloss: str | None) -> tuple[float, Any]:
         """The gradient from above, as a number and as a pointer."""
-        if dloss is None or "dloss" in self.call.views:
+        if dloss is None:
             shape = self.shape if self.spec.reduction == "none" else ()
             view = self.call.views.get("dloss")
             if view is not None and not shape and view.shape:
@@ -88,7 +93,7 @@ class Losses:
             return 1.0, self.call.numbers("dloss", self.dtype, shape)
         if self.spec.reduction == "none" and self.shape:
             raise ValueError(f"dloss must have the shape {self.shape}, got ()")
-        return float(dloss), nowhere(self.dtype)
+        return float.fromhex(dloss), nowhere(self.dtype)
 
     @property
     def rows(self) -> reductions.Rows:
@@ -105,33 +110,34 @@ class Losses:
         if self.spec.reduction != "mean" and not checks:
             return
         call = self.call
-        parts, status = call.empty((max(1, reductions.slices(self.count)), 2), "float64"), call.empty((2,), "int64")
-        self.parts = call.keep(parts).pointer()
-        reductions.sum_targets(call.place, self.rows, self.parts, call.keep(status).pointer())
+        status = (call.empty if checks else call.scratch)((2,), "int64")
+        self.parts = self._slices()
+        reductions.sum_targets(call.plan, self.rows, self.parts, status.pointer())
         if checks:
-            self._record(status).check()
+            call.plan.check(self._noted(status))
 
-    def _record(self, status: Any) -> checked.Record:
-        owner, message = self.call.owner, Message(self.shape, self.classes, self.spec.ignore_index)
-        return checked.Record(status, lambda array: [int(n) for n in owner.numbers(array)], message)
+    def _noted(self, status: View) -> Noted:
+        return Noted(status, Message(self.shape, self.classes, self.spec.ignore_index))
 
-    def memory(self) -> tuple[Any, Any, Any]:
-        """``(the losses of the rows as the caller's array or None, pointers to them and to those that are added)``."""
+    def _slices(self) -> Any:
+        return self.call.scratch((max(1, reductions.slices(self.count)), 2), "float64").pointer()
+
+    def memory(self) -> tuple[View | None, Any, Any]:
+        """``(the losses of the rows or None, pointers to them and to those that are added)``."""
         if self.spec.reduction == "none":
             loss = self.call.empty(self.shape, self.dtype)
-            return loss, self.call.owner.view(loss, "").pointer(), nowhere("float64")
+            return loss, loss.pointer(), nowhere("float64")
         return None, nowhere(self.dtype), self.call.scratch((max(1, self.count),), "float64").pointer()
 
-    def reduced(self, weighted: Any) -> Any:
+    def reduced(self, weighted: Any) -> Reduced:
         """The scalar loss."""
         call = self.call
         value, status = call.empty((), self.dtype), call.empty((2,), "int64")
         divided = int(self.spec.reduction == "mean")
         divisor = self.parts if divided else nowhere("float64")
-        parts = call.scratch((max(1, reductions.slices(self.count)), 2), "float64").pointer()
-        loss = reductions.Loss(weighted, call.keep(value).pointer(), call.keep(status).pointer(), divisor, divided, 1)
-        reductions.sum_losses(call.place, self.rows, loss, parts)
-        return call.owner.checked(value, None if self.probabilities is not None else self._record(status))
+        loss = reductions.Loss(weighted, value.pointer(), status.pointer(), divisor, divided, 1)
+        reductions.sum_losses(call.plan, self.rows, loss, self._slices())
+        return Reduced(value, self._noted(status) if self.probabilities is None else None)
 
 
 class Message(NamedTuple):
@@ -161,16 +167,24 @@ def cross_entropy(
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """``(loss, dlogits, aux)``, None for what is not wanted."""
-    call = Call(
-        {
-            "logits": logits, "target": target, "weight": weight, "sample_weight": sample_weight, "dloss": dloss,
-            "lse": lse, "out": out,
-        }
-    )  # fmt: skip
-    common = Losses(call, "logits", axis, spec, dloss, True)
+    dloss, upstream = _array_or_number(dloss)
+    arrays = (logits, target, weight, sample_weight, dloss, lse, out)
+    return _cross_entropy(arrays, _arrays.axis_numbers(axis), spec, wanted, upstream)  # type: ignore[no-any-return]
+
+
+def _array_or_number(dloss: Any) -> tuple[Any, str | None]:
+    """A gradient from above as an array, or else as digits: of those, equal ones are the same, not so -0.0 and 0.0."""
+    if dloss is None:
+        return None, None
+    return (None, float(dloss).hex()) if isinstance(dloss, numbers.Number) else (dloss, None)  # type: ignore[arg-type]
+
+
+@planned("logits", "target", "weight", "sample_weight", "dloss", "lse", "out")
+def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstream: str | None) -> tuple[Any, Any, Any]:
+    common = Losses(call, "logits", axis, spec, upstream, True)
     data, y = common.data, common.probabilities
     given_lse = call.numbers("lse", common.dtype, common.shape)
-    result, memory = call.result(out, data.shape, data.dtype) if wanted.gradient else (None, None)
+    result = call.result(data.shape, data.dtype) if wanted.gradient else None
     if y is not None and y.dtype != data.dtype:
         y = call.as_dtype(y, common.dtype)
     common.divide()
@@ -179,14 +193,13 @@ def cross_entropy(
 
     spread = y is not None or spec.label_smoothing != 0.0
     effective = spec.logit_scale != 1.0 or spec.softcap != 0.0
-    from_lse = lse is not None and not spread
-    views = [v for v in (data, y, memory) if v is not None]
-    inputs = tuple(view for name, view in call.views.items() if name not in ("logits", "target", "out"))
-    found = arranged(call, views, (common.axis,), memory is not None, inputs)
+    from_lse = "lse" in call.views and not spread
+    views = [v for v in (data, y, result) if v is not None]
+    found = arranged(call, views, (common.axis,), result is not None)
     strides, half = found.rows.arrays, data.dtype in ("float16", "bfloat16")
     vector = can_be_vectors(found.views, found.rows, data.dtype) and not (half and effective)
     variant = kernels.Variant(
-        data.dtype, vector, call.place.capability, wanted.gradient, spread, "" if y is None else y.dtype, effective,
+        data.dtype, vector, call.plan.capability, wanted.gradient, spread, "" if y is None else y.dtype, effective,
         wanted.aux, from_lse,
     )  # fmt: skip
     given = kernels.Given(
@@ -195,17 +208,17 @@ def cross_entropy(
         common.target, common.weight, common.sample, common.dloss, given_lse, common.parts,
     )  # fmt: skip
     results = kernels.Wanted(
-        no_matrix(data.dtype) if memory is None else matrix_of(found.views[-1], strides[-1]), loss, weighted,
+        no_matrix(data.dtype) if result is None else matrix_of(found.views[-1], strides[-1]), loss, weighted,
         *aux.pointers,
     )  # fmt: skip
     if common.count:
         task = Task(kernels.work, variant, not from_lse, wanted.gradient, half and spread)
-        over_rows(call.place, task, found.rows, given, results, common.options(wanted.loss))
-    if found.written is not None and memory is not None:
-        copy(call.place, found.written, memory)
-    value = None
+        over_rows(call.plan, task, found.rows, given, results, common.options(wanted.loss))
+    value: View | Reduced | None = None
     if wanted.loss:
         value = by_row if spec.reduction == "none" else common.reduced(weighted)
+    if found.written is not None and result is not None:
+        copy(call.plan, found.written, result)  # last, for it may overwrite what the others read
     return value, result, aux.result() if wanted.aux else None
 
 
@@ -215,7 +228,7 @@ class Rows:
     def __init__(self, common: Losses, wanted: bool) -> None:
         dtypes = (common.dtype, common.dtype, "int64", "bool")
         self.arrays = [common.call.empty(common.shape, dtype) for dtype in dtypes] if wanted else []
-        self.pointers = [common.call.keep(a).pointer() for a in self.arrays] or [nowhere(d) for d in dtypes]
+        self.pointers = [a.pointer() for a in self.arrays] or [nowhere(d) for d in dtypes]
 
     def result(self) -> Aux:
         return Aux(*self.arrays)
@@ -236,33 +249,33 @@ def nll_loss(
     out: Any = None,
 ) -> Any:
     """The loss, or its gradient."""
-    call = Call(
-        {
-            "log_probs": log_probs, "target": target, "weight": weight, "sample_weight": sample_weight, "dloss": dloss,
-            "out": out,
-        }
-    )  # fmt: skip
-    common = Losses(call, "log_probs", axis, spec, dloss, False)
+    dloss, upstream = _array_or_number(dloss)
+    arrays = (log_probs, target, weight, sample_weight, dloss, out)
+    return _nll_loss(arrays, _arrays.axis_numbers(axis), spec, gradient, upstream)
+
+
+@planned("log_probs", "target", "weight", "sample_weight", "dloss", "out")
+def _nll_loss(call: Call, axis: Any, spec: LossSpec, gradient: bool, upstream: str | None) -> Any:
+    common = Losses(call, "log_probs", axis, spec, upstream, False)
     data = common.data
     common.divide()
-    result, loss, weighted = None, nowhere(common.dtype), nowhere("float64")
+    loss, weighted = nowhere(common.dtype), nowhere("float64")
     if gradient:
-        result, memory = call.result(out, data.shape, data.dtype)
-        inputs = tuple(view for name, view in call.views.items() if name not in ("log_probs", "out"))
-        found = arranged(call, [memory], (common.axis,), True, inputs)
-        clear(call.place, found.views[0])
+        result = call.result(data.shape, data.dtype)
+        found = arranged(call, [result], (common.axis,))
+        clear(call.plan, found.views[0])
     else:
         by_row, loss, weighted = common.memory()
         found = arranged(call, [data], (common.axis,), False)
-    kernel = kernels_nll.Kernel(data.dtype, call.place.capability, found.rows.nested, gradient)
+    kernel = kernels_nll.Kernel(data.dtype, call.plan.capability, found.rows.nested, gradient)
     given = kernels_nll.Given(common.target, common.weight, common.sample, common.dloss, common.parts)
     extent = Extent(found.rows.rows, found.rows.inner, found.rows.classes)
     matrix = matrix_of(found.views[0], found.rows.arrays[0])
     wanted = kernels_nll.Wanted(loss, weighted)
     if common.count:
-        kernels_nll.over_rows(call.place, kernel, extent, matrix, given, wanted, common.options(not gradient))
+        kernels_nll.over_rows(call.plan, kernel, extent, matrix, given, wanted, common.options(not gradient))
     if gradient:
         if found.written is not None:
-            copy(call.place, found.written, memory)
+            copy(call.plan, found.written, result)
         return result
     return by_row if spec.reduction == "none" else common.reduced(weighted)

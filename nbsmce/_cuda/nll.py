@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .device import cuda
-from .launch import Launch, run
 from .numbers import arithmetic
 from .places import Layout, Place, start_of
-from .rows import Place as Where
+from .plan import Plan
 from .states import ZERO
 from .storage import storage
 from .targets import IGNORED, LIVE, target_of
@@ -79,7 +78,6 @@ class Kernel(NamedTuple):
         return of_rows
 
 
-def over_rows(where: Where, kernel: Kernel, extent: Any, *arguments: Any) -> None:
+def over_rows(plan: Plan, kernel: Kernel, extent: Any, *arguments: Any) -> None:
     """Start the kernel."""
-    place = Launch(where.device, where.stream, -(-extent.rows // THREADS), (THREADS, 1))
-    run(kernel, place, extent, *arguments)
+    plan.start(kernel, -(-extent.rows // THREADS), (THREADS, 1), extent, *arguments)

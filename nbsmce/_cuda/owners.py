@@ -6,39 +6,38 @@ No library is imported here that the owner of an array has not imported. An owne
 
 from __future__ import annotations
 
+import functools
+import math
+import numbers
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from . import checked
+from . import checked, driver
 from .device import SIMULATED
-from .launch import Pointer, SimulatedPointer
+from .launch import Pointer
 
 
 class View(NamedTuple):
-    """An array in a GPU's memory."""
+    """An array of a plan, which is made for all addresses."""
 
-    address: int
+    source: int  # its number among the plan's arrays
     dtype: str
     shape: tuple[int, ...]
     strides: tuple[int, ...]  # in elements
     device: int
     writeable: bool
-    memory: Any  # of the simulator: the bytes that the address is among
+    odd: int  # bytes from a multiple of 16 to its address
 
-    def pointer(self) -> Any:
+    def pointer(self) -> Pointer:
         """What a kernel is given."""
-        if SIMULATED:
-            return SimulatedPointer(self.memory, self.address - int(self.memory.ctypes.data), self.dtype)
-        return Pointer(self.address, self.dtype)
+        return Pointer(self.source, self.dtype)
 
     @property
     def size(self) -> int:
-        size = 1
-        for n in self.shape:
-            size *= n
-        return size
+        return math.prod(self.shape)
 
 
 class Owner(Protocol):
@@ -46,33 +45,38 @@ class Owner(Protocol):
 
     name: str
 
-    def view(self, array: Any, name: str) -> View:
-        """Describe an array; ``name`` is that of the argument, for errors."""
+    def __hash__(self) -> int:
+        """There is one of each."""
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        """A new array, for the current stream."""
+    def facts(self, array: Any, name: str) -> tuple[int, tuple[Any, ...]]:
+        """``(address, what else is known of an array)``.
 
-    def stream(self, device: int) -> int:
+        All that a call depends on but the address itself, cheap to find, and hashable. ``name`` is that of the
+        argument, for errors.
+        """
+
+    def view(self, source: int, facts: tuple[Any, ...], name: str) -> View:
+        """The same in the terms of a plan."""
+
+    def maker(self, shape: tuple[int, ...], dtype: str, device: int) -> Callable[[], Any]:
+        """What allocates a new array, for the current stream."""
+
+    def address(self, array: Any, /) -> int:
+        """Where a new array is."""
+
+    def stream(self, device: int, /) -> int:
         """The current stream's handle."""
 
-    def numbers(self, array: Any) -> list[float]:
+    def numbers(self, array: Any) -> list[Any]:
         """The elements of an array without gaps; waits for them."""
 
     def checked(self, loss: Any, record: checked.Record | None) -> Any:
         """The same loss, which looks at a record when it is read, if there is one."""
 
 
-def _elements(strides: tuple[int, ...] | None, shape: tuple[int, ...], itemsize: int, name: str) -> tuple[int, ...]:
-    """Strides in elements from strides in bytes; None stands for those of an array without gaps."""
-    if strides is None:
-        result, step = [], 1
-        for n in reversed(shape):
-            result.append(step)
-            step *= max(n, 1)
-        return tuple(reversed(result))
-    if any(s % itemsize for s in strides):
-        raise ValueError(f"{name} has strides {strides} that are no multiples of its {itemsize} bytes for an element")
-    return tuple(s // itemsize for s in strides)
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array without gaps, in elements."""
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
 
 
 class Torch:
@@ -81,26 +85,34 @@ class Torch:
     name = "torch.Tensor"
 
     def __init__(self) -> None:
-        self.torch = sys.modules["torch"]
+        self.torch = torch = sys.modules["torch"]
+        self.strided = torch.strided
+        self.address = torch.Tensor.data_ptr
+        # What PyTorch's own compiler and Triton read it with: torch.cuda.current_stream makes an object of it first.
+        self.stream = getattr(torch._C, "_cuda_getCurrentRawStream", self._stream)
 
-    def view(self, array: Any, name: str) -> View:
+    def facts(self, array: Any, name: str) -> tuple[int, tuple[Any, ...]]:
         if array.requires_grad:
             raise TypeError(f"{name} requires a gradient, which PyTorch would not get: pass {name}.detach()")
-        if array.layout != self.torch.strided or array.is_quantized:
+        if array.layout is not self.strided:
             raise TypeError(f"{name} must be a dense tensor, got {array.layout}, {array.dtype}")
-        array = array.resolve_neg()
-        dtype = str(array.dtype).removeprefix("torch.")
-        return View(
-            array.data_ptr(), dtype, tuple(array.shape), tuple(array.stride()), array.device.index or 0, True, array
-        )
+        if array.is_neg():
+            raise TypeError(f"{name} has its numbers negated when they are read: pass {name}.resolve_neg()")
+        address = array.data_ptr()
+        return address, (array.shape, array.stride(), array.dtype, array.get_device(), address & 15)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        return self.torch.empty(shape, dtype=getattr(self.torch, dtype), device=self.torch.device("cuda", device))
+    def view(self, source: int, facts: tuple[Any, ...], name: str) -> View:
+        shape, strides, dtype, device, odd = facts
+        return View(source, str(dtype).removeprefix("torch."), tuple(shape), tuple(strides), device, True, odd)
 
-    def stream(self, device: int) -> int:
+    def maker(self, shape: tuple[int, ...], dtype: str, device: int) -> Callable[[], Any]:
+        torch = self.torch
+        return functools.partial(torch.empty, shape, dtype=getattr(torch, dtype), device=torch.device("cuda", device))
+
+    def _stream(self, device: int) -> int:
         return int(self.torch.cuda.current_stream(device).cuda_stream)
 
-    def numbers(self, array: Any) -> list[float]:
+    def numbers(self, array: Any) -> list[Any]:
         return list(array.reshape(-1).tolist())
 
     def checked(self, loss: Any, record: checked.Record | None) -> Any:
@@ -111,7 +123,19 @@ class Torch:
         return loss
 
 
-class CuPy:
+class _InBytes:
+    """Of libraries with dtypes of NumPy, and strides in bytes, None for those of an array without gaps."""
+
+    def view(self, source: int, facts: tuple[Any, ...], name: str) -> View:
+        shape, strides, dtype, device, writeable, odd = facts
+        size = dtype.itemsize
+        if strides is not None and any(s % size for s in strides):
+            raise ValueError(f"{name} has strides {strides} that are no multiples of its {size} bytes for an element")
+        steps = contiguous(shape) if strides is None else tuple(s // size for s in strides)
+        return View(source, dtype.name, tuple(shape), steps, device, writeable, odd)
+
+
+class CuPy(_InBytes):
     """CuPy."""
 
     name = "cupy.ndarray"
@@ -119,21 +143,27 @@ class CuPy:
     def __init__(self) -> None:
         self.cupy = sys.modules["cupy"]
 
-    def view(self, array: Any, name: str) -> View:
-        strides = _elements(tuple(array.strides), tuple(array.shape), array.dtype.itemsize, name)
-        return View(
-            int(array.data.ptr), array.dtype.name, tuple(array.shape), strides, int(array.device.id), True, array
-        )
+    def facts(self, array: Any, name: str) -> tuple[int, tuple[Any, ...]]:
+        data = array.data
+        address = data.ptr
+        return address, (array.shape, array.strides, array.dtype, data.device_id, True, address & 15)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
-        with self.cupy.cuda.Device(device):
-            return self.cupy.empty(shape, dtype_of(dtype))
+    def maker(self, shape: tuple[int, ...], dtype: str, device: int) -> Callable[[], Any]:
+        cupy, kind = self.cupy, dtype_of(dtype)
 
-    def stream(self, device: int) -> int:
-        with self.cupy.cuda.Device(device):
-            return int(self.cupy.cuda.get_current_stream().ptr)
+        def make() -> Any:
+            with cupy.cuda.Device(device):
+                return cupy.empty(shape, kind)
 
-    def numbers(self, array: Any) -> list[float]:
+        return make
+
+    def address(self, array: Any, /) -> int:
+        return int(array.data.ptr)
+
+    def stream(self, device: int, /) -> int:
+        return int(self.cupy.cuda.get_current_stream(device).ptr)
+
+    def numbers(self, array: Any) -> list[Any]:
         return list(array.reshape(-1).get().tolist())
 
     def checked(self, loss: Any, record: checked.Record | None) -> Any:
@@ -151,33 +181,49 @@ def dtype_of(name: str) -> Any:
     return np.dtype(name)
 
 
-class Numba:
+class Numba(_InBytes):
     """Numba, and whoever else offers ``__cuda_array_interface__``: results are Numba's device arrays."""
 
     name = "numba.cuda.DeviceNDArray"
 
-    def view(self, array: Any, name: str) -> View:
+    def facts(self, array: Any, name: str) -> tuple[int, tuple[Any, ...]]:
         if SIMULATED:
-            return _simulated_view(array)
+            values = array._ary
+            address, device, writeable = self.address(array), 0, values.flags.writeable
+            return address, (values.shape, values.strides, values.dtype, device, writeable, address & 15)
+        if hasattr(array, "__cuda_ndarray__"):
+            address = self.address(array)
+            return address, (array.shape, array.strides, array.dtype, _device_of(address), True, address & 15)
         interface = array.__cuda_array_interface__
         address, read_only = interface["data"]
+        address = address or 0
+        shape, strides = tuple(interface["shape"]), interface.get("strides")
         dtype = np.dtype(getattr(array, "dtype", interface["typestr"]))
-        shape = tuple(interface["shape"])
-        strides = _elements(interface.get("strides"), shape, dtype.itemsize, name)
-        return View(address or 0, dtype.name, shape, strides, _device_of(address), not read_only, array)
+        strides = None if strides is None else tuple(strides)
+        return address, (shape, strides, dtype, _device_of(address), not read_only, address & 15)
 
-    def empty(self, shape: tuple[int, ...], dtype: str, device: int) -> Any:
+    def maker(self, shape: tuple[int, ...], dtype: str, device: int) -> Callable[[], Any]:
         from numba import cuda
 
-        if SIMULATED:
-            return cuda.to_device(np.empty(shape, dtype_of(dtype)))
-        with cuda.gpus[device]:
-            return cuda.device_array(shape, dtype_of(dtype))
+        kind = dtype_of(dtype)
 
-    def stream(self, device: int) -> int:
+        def make() -> Any:
+            if SIMULATED:
+                return cuda.to_device(np.empty(shape, kind))
+            with cuda.gpus[device]:
+                return cuda.device_array(shape, kind)
+
+        return make
+
+    def address(self, array: Any, /) -> int:
+        if SIMULATED:
+            return int(array._ary.__array_interface__["data"][0])
+        return array.device_ctypes_pointer.value or 0
+
+    def stream(self, device: int, /) -> int:
         return 1  # the legacy default stream, which is Numba's
 
-    def numbers(self, array: Any) -> list[float]:
+    def numbers(self, array: Any) -> list[Any]:
         return list(array.copy_to_host().reshape(-1).tolist())
 
     def checked(self, loss: Any, record: checked.Record | None) -> Any:
@@ -199,34 +245,31 @@ def _device_of(address: int | None) -> int:
     return int(device)
 
 
-def _simulated_view(array: Any) -> View:
-    values = array._ary
-    root = values
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    memory = (root if root.flags.c_contiguous else root.T).reshape(-1).view(np.uint8)
-    address = int(values.__array_interface__["data"][0])
-    strides = tuple(s // values.itemsize for s in values.strides)
-    return View(address, values.dtype.name, values.shape, strides, 0, values.flags.writeable, memory)
-
-
-_KNOWN: dict[str, Any] = {}
+_KNOWN: dict[type, Owner] = {}
 
 
 def owner_of(array: Any, name: str) -> Owner:
     """The library that an array is of."""
-    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
-    kind: Any = Numba
-    if torch is not None and isinstance(array, torch.Tensor):
-        kind = Torch
-    elif cupy is not None and isinstance(array, cupy.ndarray):
-        kind = CuPy
-    elif not hasattr(array, "__cuda_array_interface__") and not hasattr(array, "__cuda_ndarray__"):
-        raise TypeError(
-            f"{name} ({type(array).__name__}) has no __cuda_array_interface__: pass torch.from_dlpack({name}) or "
-            f"cupy.from_dlpack({name})"
-        )
-    if kind.__name__ not in _KNOWN:
-        _KNOWN[kind.__name__] = kind()
-    owner: Owner = _KNOWN[kind.__name__]
+    owner = _KNOWN.get(type(array))
+    if owner is None:
+        driver.require(name)
+        kind = _kind_of(array, name)
+        owner = next((o for o in _KNOWN.values() if type(o) is kind), None) or kind()
+        _KNOWN[type(array)] = owner
     return owner
+
+
+def _kind_of(array: Any, name: str) -> type[Torch | CuPy | Numba]:
+    torch, cupy = sys.modules.get("torch"), sys.modules.get("cupy")
+    if isinstance(array, numbers.Number):
+        raise TypeError(f"{name} must be an array on the GPU, as the others are, got {array!r}")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return Torch
+    if cupy is not None and isinstance(array, cupy.ndarray):
+        return CuPy
+    if hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"):
+        return Numba
+    raise TypeError(
+        f"{name} ({type(array).__name__}) has no __cuda_array_interface__: pass torch.from_dlpack({name}) or "
+        f"cupy.from_dlpack({name})"
+    )

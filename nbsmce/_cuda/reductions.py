@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .device import cuda, device
-from .launch import Launch, nowhere, run
-from .rows import Place
+from .launch import nowhere
+from .plan import Plan
 from .states import ZERO
 from .teams import LARGEST, SUM, team
 
@@ -149,18 +149,17 @@ def slices(count: int) -> int:
     return -(-count // SLICE)
 
 
-def _launch(where: Place, blocks: int) -> Launch:
-    return Launch(where.device, where.stream, blocks, (THREADS, 1))
-
-
-def sum_targets(where: Place, rows: Rows, parts: Any, status: Any) -> None:
+def sum_targets(plan: Plan, rows: Rows, parts: Any, status: Any) -> None:
     """Write the divisor of a mean to the first of ``parts``, a pair for each slice; and to ``status`` the record."""
     loss = Loss(nowhere("float64"), nowhere("float64"), status, nowhere("float64"), 0, 0)
-    run(OfSlices(False), _launch(where, slices(rows.count)), rows, loss, parts)
-    run(OfParts(), _launch(where, 1), rows, loss, parts)
+    _sum(plan, False, rows, loss, parts)
 
 
-def sum_losses(where: Place, rows: Rows, loss: Loss, parts: Any) -> None:
+def sum_losses(plan: Plan, rows: Rows, loss: Loss, parts: Any) -> None:
     """Write the loss of all rows, and the record. ``parts`` has a pair for each slice."""
-    run(OfSlices(True), _launch(where, slices(rows.count)), rows, loss, parts)
-    run(OfParts(), _launch(where, 1), rows, loss, parts)
+    _sum(plan, True, rows, loss, parts)
+
+
+def _sum(plan: Plan, losses: bool, rows: Rows, loss: Loss, parts: Any) -> None:
+    plan.start(OfSlices(losses), slices(rows.count), (THREADS, 1), rows, loss, parts)
+    plan.start(OfParts(), 1, (THREADS, 1), rows, loss, parts)

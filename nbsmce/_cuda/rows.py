@@ -7,22 +7,13 @@ from typing import Any, NamedTuple
 
 from . import families, layout
 from .families import FIELDS, Part, Work
-from .launch import Launch, run
 from .layout import ITEMSIZES, Rows
-from .owners import Owner, View
+from .owners import View
 from .places import Extent, Layout
+from .plan import Plan
 
 PANEL = 24 << 20
 """Rows in sections are gone over in panels of so many bytes, so that the second pass finds them in the L2 cache."""
-
-
-class Place(NamedTuple):
-    """Whose arrays a call has, and where it runs."""
-
-    owner: Owner
-    device: int
-    stream: int
-    capability: int
 
 
 class Program(NamedTuple):
@@ -59,12 +50,12 @@ def can_be_vectors(views: list[View], rows: Rows, dtype: str) -> bool:
     if layout.side_by_side(rows):
         return False
     return all(
-        v.dtype == dtype and layout.aligned(v.address, ITEMSIZES[dtype], s, rows.classes)
+        v.dtype == dtype and layout.aligned(v.odd, ITEMSIZES[dtype], s, rows.classes)
         for v, s in zip(views, rows.arrays, strict=True)
     )
 
 
-def over_rows(where: Place, task: Task, rows: Rows, given: Any, wanted: Any, options: Any) -> None:
+def over_rows(plan: Plan, task: Task, rows: Rows, given: Any, wanted: Any, options: Any) -> None:
     """Start the kernels of a task."""
     if not rows.rows:
         return
@@ -76,7 +67,7 @@ def over_rows(where: Place, task: Task, rows: Rows, given: Any, wanted: Any, opt
         team = None if rows.classes > 256 * words * numbers else team
     if team is not None and task.sums:
         program = Program(families.whole, task.work, task.variant, team, not team.loop)
-        _start(where, program, -(-rows.rows // team.teams), extent, given, wanted, options)
+        _start(plan, program, -(-rows.rows // team.teams), extent, given, wanted, options)
         return
     if team is None:
         team = layout.sections(rows, words, vector, task.narrow)
@@ -84,26 +75,25 @@ def over_rows(where: Place, task: Task, rows: Rows, given: Any, wanted: Any, opt
     sections = max(1, -(-rows.classes // per_section))
     if not task.sums:
         program = Program(families.each, task.work, task.variant, team, False)
-        _start(where, program, sections * -(-rows.rows // team.teams), extent, given, wanted, options, sections)
+        _start(plan, program, sections * -(-rows.rows // team.teams), extent, given, wanted, options, sections)
         return
-    _in_sections(where, task, rows, team, sections, (extent, given, wanted, options))
+    _in_sections(plan, task, rows, team, sections, (extent, given, wanted, options))
 
 
-def _start(where: Place, program: Program, blocks: int, *arguments: Any) -> None:
+def _start(plan: Plan, program: Program, blocks: int, *arguments: Any) -> None:
     team = program.layout
     threads = (team.teams, team.threads) if team.apart else (team.threads, team.teams)
     if program.family is families.merged_states:
         threads = (layout.WARP, 1)
-    run(program, Launch(where.device, where.stream, blocks, threads), *arguments)
+    plan.start(program, blocks, threads, *arguments)
 
 
-def _in_sections(where: Place, task: Task, rows: Rows, team: Layout, sections: int, arguments: tuple[Any, ...]) -> None:
+def _in_sections(plan: Plan, task: Task, rows: Rows, team: Layout, sections: int, arguments: tuple[Any, ...]) -> None:
     """First the states of all sections of a panel, then those of its rows, then the results."""
     panel = max(1, min(rows.rows, PANEL // (rows.classes * ITEMSIZES[task.variant.dtype])))
     if not task.writes:
         panel = rows.rows
-    room = where.owner.empty((panel * sections * FIELDS,), "float64", where.device)
-    states = where.owner.view(room, "").pointer()
+    states = plan.scratch((panel * sections * FIELDS,), "float64").pointer()
     programs = [
         Program(family, task.work, task.variant, team, False)
         for family in (families.section_states, families.merged_states, families.section_results)
@@ -113,4 +103,4 @@ def _in_sections(where: Place, task: Task, rows: Rows, team: Layout, sections: i
         part = Part(states, first, sections)
         for program, blocks in zip(programs, (count * sections, count, count * sections), strict=True):
             if program.family is not families.section_results or task.writes:
-                _start(where, program, blocks, *arguments, part)
+                _start(plan, program, blocks, *arguments, part)

@@ -31,8 +31,9 @@ def few_threads(monkeypatch):
     """A simulated thread is a thread: blocks are made as small as they can be."""
     if not SIMULATED:
         return
-    from nbsmce._cuda import copies, layout, nll, reductions
+    from nbsmce._cuda import calls, copies, layout, nll, reductions
 
+    calls.forget()
     monkeypatch.setattr(reductions, "THREADS", 4)
     monkeypatch.setattr(reductions, "SLICE", 64)
     monkeypatch.setattr(nll, "THREADS", 4)
@@ -46,8 +47,9 @@ def short_teams(monkeypatch):
     """Rows of more than 8 chunks are long: they are given to 2 warps, from 64 chunks on in sections of 32."""
     if not SIMULATED:
         return
-    from nbsmce._cuda import layout
+    from nbsmce._cuda import calls, layout
 
+    calls.forget()
     teams = ((1, 1, 1), (8, 8, 1), (64, 64, 1))
     monkeypatch.setattr(layout, "TEAMS", teams)
     monkeypatch.setattr(layout, "NARROW_TEAMS", teams)

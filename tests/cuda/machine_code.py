@@ -82,9 +82,7 @@ def ptx(kernel: Kernel, capability: int) -> str:
 
 def parameters(kernel: Kernel) -> list[str]:
     """The types of the parameters that the launch packs for a kernel."""
-    numbers, dtypes = [], []
-    launch.flatten(kernel.arguments, numbers, dtypes)
-    return ["f64" if isinstance(n, float) else "u64" for n in numbers]
+    return ["f64" if isinstance(n, float) else "u64" for n in launch.leaves(kernel.arguments)]
 
 
 def declared(text: str) -> list[str]:

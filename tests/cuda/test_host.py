@@ -7,106 +7,13 @@ import sys
 import types
 
 import pytest
+import standins
+from standins import Tensor
 
 import nbsmce
 
 pytestmark = pytest.mark.skipif(os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="addresses are those of a GPU")
-
-
-class Dtype:
-    def __init__(self, name, size, floating=True):
-        self.name, self.itemsize, self.is_floating_point = name, size, floating
-
-    def __str__(self):
-        return f"torch.{self.name}"
-
-
-DTYPES = {n: Dtype(n, s) for n, s in (("float32", 4), ("float64", 8), ("bfloat16", 2), ("complex64", 8))}
-DTYPES["int64"] = Dtype("int64", 8, False)
-
-
-class Device:
-    def __init__(self, kind, index=0):
-        self.type, self.index = kind, index
-
-
-class Tensor:
-    """A PyTorch tensor, as far as the host's side looks at one."""
-
-    def __init__(self, shape, dtype="float32", device=0, address=1 << 20, strides=None, requires_grad=False):
-        self.shape, self.dtype, self.device = shape, DTYPES[dtype], Device("cuda", device)
-        self.address, self.requires_grad = address, requires_grad
-        self.layout, self.is_quantized = "strided", False
-        steps = [1]
-        for n in reversed(shape[1:]):
-            steps.append(steps[-1] * n)
-        self.strides = strides or tuple(reversed(steps))[: len(shape)]
-
-    def data_ptr(self):
-        return self.address
-
-    def stride(self):
-        return self.strides
-
-    def resolve_neg(self):
-        return self
-
-    def as_subclass(self, kind):
-        loss = kind.__new__(kind)
-        loss.__dict__.update(self.__dict__)
-        return loss
-
-    def reshape(self, *_):
-        return self
-
-    def tolist(self):
-        return self.values
-
-    def item(self):
-        return self.value
-
-    __float__ = __bool__ = __int__ = cpu = numpy = __format__ = item
-    value, values = 1.5, [-1, 0]
-
-
-class World:
-    """What a call did: memory that was asked for, kernels that were started."""
-
-    def __init__(self):
-        self.allocated, self.started, self.next = [], [], 1 << 30
-
-
-@pytest.fixture
-def world(monkeypatch):
-    from nbsmce._cuda import checked, driver, launch, owners, rows
-
-    seen, torch = World(), types.ModuleType("torch")
-
-    def empty(shape, dtype, device):
-        seen.next += 1 << 24
-        tensor = Tensor(shape, dtype.name, device.index, seen.next)
-        seen.allocated.append(tensor)
-        return tensor
-
-    def run(make, where, *arguments):
-        seen.started.append((make, where, arguments))
-
-    torch.Tensor, torch.strided, torch.empty, torch.device = Tensor, "strided", empty, Device
-    for name, dtype in DTYPES.items():
-        setattr(torch, name, dtype)
-    torch.cuda = types.SimpleNamespace(current_stream=lambda device: types.SimpleNamespace(cuda_stream=100 + device))
-    torch._C = types.SimpleNamespace(_disabled_torch_function_impl=None)
-    monkeypatch.setitem(sys.modules, "torch", torch)
-    monkeypatch.setattr(owners, "_KNOWN", {})
-    monkeypatch.setattr(driver, "problem", lambda: None)
-    checked.torch_class.cache_clear()
-    from nbsmce._cuda import arrays, copies, nll, reductions
-
-    for module in (launch, rows, copies, nll, reductions):
-        monkeypatch.setattr(module, "run", run)
-    monkeypatch.setattr(arrays, "capability_of", lambda device: 90)
-    yield seen
-    checked.torch_class.cache_clear()
+world = pytest.fixture(standins.world)
 
 
 def test_the_result_is_the_callers_on_its_device_and_stream(world):

@@ -1,0 +1,197 @@
+"""What a call does: the memory it allocates, the kernels it starts and what it returns, whatever the addresses are.
+
+A plan is made from what :mod:`.calls` has found out about the arrays, and then run with them and with any others of
+which that is true. Its pointers are numbers of *sources*: first the arguments of the call, then what is allocated.
+"""
+
+from __future__ import annotations
+
+import array
+import functools
+import math
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import checked
+from .device import SIMULATED
+from .launch import ELEMENTS, Pointer, capability_of, current, function_of, leaves, restore, simulate, start
+from .owners import Owner, View, contiguous
+
+BETWEEN = 256  # bytes: arrays in scratch memory begin at multiples of it
+_AS_FLOAT, _AS_BITS = struct.Struct("d"), struct.Struct("Q")
+
+
+class Start(NamedTuple):
+    """A kernel that is started."""
+
+    kernel: Any
+    blocks: int
+    threads: tuple[int, int]
+    arguments: tuple[Any, ...]
+
+
+class Noted(NamedTuple):
+    """Where kernels have noted the first row whose index is no class; as a step, wait for it and raise."""
+
+    status: View
+    message: Any  # (row, index) -> what is said
+
+
+class Reduced(NamedTuple):
+    """A scalar loss, which raises when it is read if there is such a row."""
+
+    value: View
+    noted: Noted | None
+
+
+class Plan:
+    """See the module."""
+
+    def __init__(self, owner: Owner, device: int, arguments: int) -> None:
+        self.owner, self.device, self.capability = owner, device, capability_of(device)
+        self.sources = arguments
+        self.memory: list[Callable[[], Any] | int] = []  # what makes an array, or where it is in the scratch memory
+        self.room = 0  # bytes of scratch memory
+        self.steps: list[Start | Noted] = []
+        self.result: Any = None
+        self._frames: list[Frame] = []
+
+    # -- making one ----------------------------------------------------------------------------------------------------
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> View:
+        """A new array of the caller's kind, which can be a result."""
+        return self._new(self.owner.maker(shape, dtype, self.device), shape, dtype)
+
+    def scratch(self, shape: tuple[int, ...], dtype: str) -> View:
+        """Memory until all kernels have been started. There is one allocation for all of it."""
+        if SIMULATED:  # where each array has bounds that are checked
+            return self.empty(shape, dtype)
+        at = self.room
+        self.room += -(-math.prod(shape) * np.dtype(ELEMENTS[dtype]).itemsize // BETWEEN) * BETWEEN
+        return self._new(at, shape, dtype)
+
+    def _new(self, memory: Callable[[], Any] | int, shape: tuple[int, ...], dtype: str) -> View:
+        self.memory.append(memory)
+        self.sources += 1
+        return View(self.sources - 1, dtype, shape, contiguous(shape), self.device, True, 0)
+
+    def start(self, kernel: Any, blocks: int, threads: tuple[int, int], *arguments: Any) -> None:
+        """Start the kernel that ``kernel()`` returns; equal ones are compiled once."""
+        if blocks:
+            self.steps.append(Start(kernel, blocks, threads, arguments))
+
+    def check(self, noted: Noted) -> None:
+        """Go on only if all indices are classes."""
+        self.steps.append(noted)
+
+    # -- running it ----------------------------------------------------------------------------------------------------
+
+    def run(self, arrays: list[Any], addresses: list[int]) -> Any:
+        """Do it with these arguments, on their library's current stream."""
+        address_of, scratch = self.owner.address, self._scratch
+        room = None if scratch is None else scratch()  # lives until the kernels have been started
+        base = 0 if room is None else _aligned(address_of(room))
+        for memory in self.memory:
+            if isinstance(memory, int):
+                arrays.append(None)
+                addresses.append(base + memory)
+            else:
+                made = memory()
+                arrays.append(made)
+                addresses.append(_aligned(address_of(made)))
+        if SIMULATED:
+            self._simulated(arrays)
+        else:
+            self._started(arrays, addresses)
+        return self._result(self.result, arrays)
+
+    @functools.cached_property
+    def _scratch(self) -> Callable[[], Any] | None:
+        return self.owner.maker((self.room,), "uint8", self.device) if self.room else None
+
+    def _started(self, arrays: list[Any], addresses: list[int]) -> None:
+        stream, before = self.owner.stream(self.device), current(self.device)
+        try:
+            try:
+                frame = self._frames.pop()
+            except IndexError:
+                frame = Frame(self)
+            frame.write(frame.table, 0, *addresses)
+            for function, blocks, x, y, parameters in frame.steps:
+                if function is None:
+                    self._record(parameters, arrays).check()
+                else:
+                    start(function, blocks, x, y, stream, parameters)
+            self._frames.append(frame)
+        finally:
+            if before is not None:
+                restore(before)
+
+    def _simulated(self, arrays: list[Any]) -> None:
+        for step in self.steps:
+            if isinstance(step, Noted):
+                self._record(step, arrays).check()
+            else:
+                simulate(step.kernel, step.blocks, step.threads, step.arguments, arrays)
+
+    def _record(self, noted: Noted, arrays: list[Any]) -> checked.Record:
+        return checked.Record(arrays[noted.status.source], self.owner.numbers, noted.message)
+
+    def _result(self, result: Any, arrays: list[Any]) -> Any:
+        """The caller's arrays in the place of views."""
+        if type(result) is View:
+            return arrays[result.source]
+        if result is None:
+            return None
+        if type(result) is Reduced:
+            record = None if result.noted is None else self._record(result.noted, arrays)
+            return self.owner.checked(arrays[result.value.source], record)
+        inner = [self._result(r, arrays) for r in result]
+        return tuple(inner) if type(result) is tuple else type(result)(*inner)
+
+
+def _aligned(address: int) -> int:
+    """The address of new memory, which kernels access 16 bytes at a time."""
+    if address & 15:
+        raise RuntimeError(f"memory was allocated at {address:#x}, which is no multiple of 16 bytes")
+    return address
+
+
+class Frame:
+    """A plan's kernels for its GPU, and the table of numbers that the driver reads their parameters from.
+
+    One call at a time has a frame: the table holds its addresses while kernels are started.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        numbers = [0] * (plan.sources + 1)  # Pointer.source of an argument that was not given is -1
+        nowhere = plan.sources
+        places = [list(self._places(step, numbers, nowhere)) for step in plan.steps]
+        self.write = struct.Struct(f"{plan.sources}Q").pack_into
+        self.table = array.array("Q", numbers)
+        base = self.table.buffer_info()[0]
+        self._parameters = [array.array("Q", [base + 8 * p for p in of_step]) for of_step in places]
+        self.steps: list[tuple[Any, int, int, int, Any]] = []
+        for step, parameters in zip(plan.steps, self._parameters, strict=True):
+            if isinstance(step, Noted):
+                self.steps.append((None, 0, 0, 0, step))
+            else:
+                function = function_of(step.kernel, step.threads, step.arguments, plan.device)
+                self.steps.append((function, step.blocks, *step.threads, parameters.buffer_info()[0]))
+
+    @staticmethod
+    def _places(step: Start | Noted, numbers: list[int], nowhere: int) -> Iterator[int]:
+        """Where in the table a step's parameters are; those that are no pointers are put there."""
+        if isinstance(step, Noted):
+            return
+        for leaf in leaves(step.arguments):
+            if isinstance(leaf, Pointer):
+                yield nowhere if leaf.source < 0 else leaf.source
+            else:
+                as_float = isinstance(leaf, float)
+                bits = _AS_BITS.unpack(_AS_FLOAT.pack(leaf))[0] if as_float else int(leaf) & (1 << 64) - 1
+                numbers.append(bits)
+                yield len(numbers) - 1

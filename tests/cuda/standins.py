@@ -1,0 +1,168 @@
+"""Stand-ins for PyTorch and for the driver: what the host's side of a call looks at, and what it has asked for."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+import types
+
+from numba.core import types as numba_types
+
+
+class Dtype:
+    def __init__(self, name, size, floating=True):
+        self.name, self.itemsize, self.is_floating_point = name, size, floating
+
+    def __str__(self):
+        return f"torch.{self.name}"
+
+
+DTYPES = {n: Dtype(n, s) for n, s in (("float32", 4), ("float64", 8), ("bfloat16", 2), ("complex64", 8))}
+DTYPES["int64"] = Dtype("int64", 8, False)
+for name, size in (("int32", 4), ("uint8", 1), ("bool", 1)):
+    DTYPES[name] = Dtype(name, size, False)
+
+
+class Device:
+    def __init__(self, kind, index=0):
+        self.type, self.index = kind, index
+
+
+class Tensor:
+    """A PyTorch tensor, as far as the host's side looks at one."""
+
+    is_cuda = True
+
+    def __init__(self, shape, dtype="float32", device=0, address=1 << 20, strides=None, requires_grad=False):
+        self.shape, self.dtype, self.device = shape, DTYPES[dtype], Device("cuda", device)
+        self.address, self.requires_grad = address, requires_grad
+        self.layout, self.negative = "strided", False
+        steps = [1]
+        for n in reversed(shape[1:]):
+            steps.append(steps[-1] * n)
+        self.strides = strides or tuple(reversed(steps))[: len(shape)]
+
+    def data_ptr(self):
+        return self.address
+
+    def stride(self):
+        return self.strides
+
+    def get_device(self):
+        return self.device.index
+
+    def is_neg(self):
+        return self.negative
+
+    def as_subclass(self, kind):
+        loss = kind.__new__(kind)
+        loss.__dict__.update(self.__dict__)
+        return loss
+
+    def reshape(self, *_):
+        return self
+
+    def tolist(self):
+        return self.values
+
+    def item(self):
+        return self.value
+
+    __float__ = __bool__ = __int__ = cpu = numpy = __format__ = item
+    value, values = 1.5, [-1, 0]
+
+
+class Pointer(tuple):
+    """``(address, dtype of Numba)`` that a kernel was given."""
+
+
+def decoded(kind, numbers):
+    """What a kernel reads, from its Numba type and the 8 bytes of each of its parameters."""
+    if isinstance(kind, numba_types.BaseNamedTuple):
+        return kind.instance_class(*[decoded(k, numbers) for k in kind])
+    if isinstance(kind, numba_types.CPointer):
+        return Pointer((next(numbers), str(kind.dtype)))
+    bits = struct.pack("Q", next(numbers))
+    return struct.unpack("d" if kind == numba_types.float64 else "q", bits)[0]
+
+
+class Where:
+    def __init__(self, device, stream, blocks, threads):
+        self.device, self.stream, self.blocks, self.threads = device, stream, blocks, threads
+
+
+class World:
+    """A driver and PyTorch: the memory that was asked for, the kernels that were loaded and started."""
+
+    def __init__(self):
+        self.allocated, self.started, self.loaded, self.next = [], [], [], 1 << 30
+        self.context, self.streams, self.error = 0, {}, 0
+
+    # -- PyTorch
+
+    def module(self):
+        torch = types.ModuleType("torch")
+        torch.Tensor, torch.strided, torch.empty, torch.device = Tensor, "strided", self.empty, Device
+        for name, dtype in DTYPES.items():
+            setattr(torch, name, dtype)
+        torch.cuda = types.SimpleNamespace(
+            current_stream=lambda device: types.SimpleNamespace(cuda_stream=self.stream(device))
+        )
+        torch._C = types.SimpleNamespace(_disabled_torch_function_impl=None, _cuda_getCurrentRawStream=self.stream)
+        return torch
+
+    def empty(self, shape, dtype, device):
+        self.next += 1 << 24
+        tensor = Tensor(shape, dtype.name, device.index, self.next)
+        self.allocated.append(tensor)
+        return tensor
+
+    def stream(self, device):
+        return self.streams.get(device, 100 + device)
+
+    # -- the driver
+
+    def load(self, make, signature, device, threads):
+        self.loaded.append((make, signature))
+        return make, signature
+
+    def cuDevicePrimaryCtxRetain(self, device):
+        return 0, 1000 + device
+
+    def cuCtxGetCurrent(self):
+        return 0, self.context
+
+    def cuCtxSetCurrent(self, context):
+        self.context = context
+        return (0,)
+
+    def cuLaunchKernel(self, function, x, y, z, threads_x, threads_y, threads_z, shared, stream, parameters, extra):
+        if self.error:
+            return (self.error,)
+        make, signature = function
+        at = (ctypes.c_uint64.from_address(parameters + 8 * i).value for i in range(1000))
+        numbers = (ctypes.c_uint64.from_address(a).value for a in at)
+        where = Where(self.context - 1000, stream, x, (threads_x, threads_y))
+        self.started.append((make, where, tuple(decoded(kind, numbers) for kind in signature)))
+        return (0,)
+
+
+def world(monkeypatch):
+    """Puts the stand-ins in their places."""
+    from nbsmce._cuda import calls, checked, driver, launch, owners, plan
+
+    seen = World()
+    monkeypatch.setitem(sys.modules, "torch", seen.module())
+    monkeypatch.setattr(owners, "_KNOWN", {})
+    monkeypatch.setattr(driver, "problem", lambda: None)
+    monkeypatch.setattr(launch, "bindings", lambda: seen)
+    monkeypatch.setattr(launch, "_load", seen.load)
+    monkeypatch.setattr(launch, "_functions", {})
+    monkeypatch.setattr(launch, "_contexts", {})
+    monkeypatch.setattr(plan, "capability_of", lambda device: 90)
+    checked.torch_class.cache_clear()
+    calls.forget()
+    yield seen
+    checked.torch_class.cache_clear()
+    calls.forget()
