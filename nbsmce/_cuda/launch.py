@@ -125,7 +125,7 @@ def bindings() -> Any:
     return driver
 
 
-def _done(answer: tuple[Any, ...]) -> Any:
+def done(answer: tuple[Any, ...]) -> Any:
     """What a function of the driver has answered, without the status."""
     if answer[0]:
         raise RuntimeError(f"the CUDA driver says {answer[0].name}")
@@ -150,8 +150,8 @@ def current(device: int) -> int | None:
     """
     context = _contexts.get(device)
     if context is None:
-        context = _contexts[device] = int(_done(bindings().cuDevicePrimaryCtxRetain(device)))
-    before = int(_done(bindings().cuCtxGetCurrent()))
+        context = _contexts[device] = int(done(bindings().cuDevicePrimaryCtxRetain(device)))
+    before = int(done(bindings().cuCtxGetCurrent()))
     if before == context:
         return None
     restore(context)
@@ -160,7 +160,7 @@ def current(device: int) -> int | None:
 
 def restore(context: int) -> None:
     """Make a context the thread's."""
-    _done(bindings().cuCtxSetCurrent(context))
+    done(bindings().cuCtxSetCurrent(context))
 
 
 def _load(make: Callable[[], Any], signature: tuple[Any, ...], device: int, threads: int) -> Any:
@@ -170,8 +170,8 @@ def _load(make: Callable[[], Any], signature: tuple[Any, ...], device: int, thre
     text, name = to_ptx(make(), signature, capability, threads)
     options = LinkerOptions(arch=f"sm_{capability}")
     linked = Linker(ObjectCode.from_ptx(text.encode()), options=options).link("cubin")
-    library = _done(bindings().cuLibraryLoadData(bytes(linked.code), [], [], 0, [], [], 0))
-    return bindings().CUfunction(int(_done(bindings().cuLibraryGetKernel(library, name.encode()))))
+    library = done(bindings().cuLibraryLoadData(bytes(linked.code), [], [], 0, [], [], 0))
+    return bindings().CUfunction(int(done(bindings().cuLibraryGetKernel(library, name.encode()))))
 
 
 def function_of(make: Any, threads: tuple[int, int], arguments: tuple[Any, ...], device: int) -> Any:
@@ -182,11 +182,6 @@ def function_of(make: Any, threads: tuple[int, int], arguments: tuple[Any, ...],
         signature = tuple(type_of(a) for a in arguments)
         function = _functions[key] = _load(make, signature, device, threads[0] * threads[1])
     return function
-
-
-def start(function: Any, blocks: int, x: int, y: int, stream: int, parameters: int) -> None:
-    """Start a kernel of the current GPU; ``parameters`` is the address of the addresses of its parameters."""
-    _done(bindings().cuLaunchKernel(function, blocks, 1, 1, x, y, 1, 0, stream, parameters, 0))
 
 
 # -- the simulator -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import numpy as np
 
 from . import checked
 from .device import SIMULATED
-from .launch import ELEMENTS, Pointer, capability_of, current, function_of, leaves, restore, simulate, start
+from .launch import ELEMENTS, Pointer, bindings, capability_of, current, done, function_of, leaves, restore, simulate
 from .owners import Owner, View, contiguous
 
 BETWEEN = 256  # bytes: arrays in scratch memory begin at multiples of it
@@ -124,7 +124,7 @@ class Plan:
                 if function is None:
                     self._record(parameters, arrays).check()
                 else:
-                    start(function, blocks, x, y, stream, parameters)
+                    done(frame.start(function, blocks, 1, 1, x, y, 1, 0, stream, parameters, 0))
             self._frames.append(frame)
         finally:
             if before is not None:
@@ -170,6 +170,7 @@ class Frame:
         numbers = [0] * (plan.sources + 1)  # Pointer.source of an argument that was not given is -1
         nowhere = plan.sources
         places = [list(self._places(step, numbers, nowhere)) for step in plan.steps]
+        self.start = bindings().cuLaunchKernel
         self.write = struct.Struct(f"{plan.sources}Q").pack_into
         self.table = array.array("Q", numbers)
         base = self.table.buffer_info()[0]

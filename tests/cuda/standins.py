@@ -157,6 +157,7 @@ def world(monkeypatch):
     monkeypatch.setattr(owners, "_KNOWN", {})
     monkeypatch.setattr(driver, "problem", lambda: None)
     monkeypatch.setattr(launch, "bindings", lambda: seen)
+    monkeypatch.setattr(plan, "bindings", lambda: seen)
     monkeypatch.setattr(launch, "_load", seen.load)
     monkeypatch.setattr(launch, "_functions", {})
     monkeypatch.setattr(launch, "_contexts", {})
