@@ -18,7 +18,8 @@ from ._interrupts import postponed
 
 _UNPLACED = (int, float, complex, np.number, list, tuple)
 _BACKENDS = {"cpu": "_cpu", "cuda": "_cuda"}
-_GPU_DEVICE_TYPES = {2, 10, 13}  # of DLPack: CUDA, ROCm, CUDA managed memory
+# Device types of DLPack: of main memory, also what a GPU has pinned there; CUDA's own and managed memory; ROCm's.
+_DLPACK = {1: "cpu", 3: "cpu", 11: "cpu", 2: "cuda", 13: "cuda", 10: "rocm"}
 
 
 @functools.cache
@@ -32,12 +33,13 @@ def _family(value: Any) -> str:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
         return "cuda" if value.is_cuda else str(value.device.type)
-    if hasattr(type(value), "__cuda_array_interface__"):
-        return "cuda" if hasattr(value, "__cuda_array_interface__") else "cpu"
     if hasattr(type(value), "__cuda_ndarray__"):  # Numba's, also in its simulator
         return "cuda"
-    if hasattr(type(value), "__dlpack_device__"):
-        return "cuda" if value.__dlpack_device__()[0] in _GPU_DEVICE_TYPES else "cpu"
+    if hasattr(type(value), "__cuda_array_interface__") and hasattr(value, "__cuda_array_interface__"):
+        return "cuda"
+    if hasattr(type(value), "__dlpack_device__"):  # JAX's arrays of bfloat16 have only this
+        kind = int(value.__dlpack_device__()[0])
+        return _DLPACK.get(kind, f"DLPack {kind}")
     return "cpu"
 
 

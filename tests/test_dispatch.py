@@ -35,17 +35,35 @@ class ByDlpack:
         return np.zeros(3)
 
 
+class OnGpuByDlpackOnly(ByDlpack):
+    """As JAX's of bfloat16, whose class has the interface and which themselves have none."""
+
+    def __init__(self):
+        super().__init__(2)
+
+    @property
+    def __cuda_array_interface__(self):
+        raise AttributeError("not for bfloat16")
+
+
+@pytest.mark.parametrize(("device", "name"), [(10, "rocm"), (8, "DLPack 8")])
+def test_other_devices_are_refused(device, name):
+    with pytest.raises(TypeError, match=f"x is on a device of type '{name}'; nbsmce computes on the CPU and on CUDA"):
+        nbsmce.softmax(ByDlpack(device))
+
+
 def test_numpy_arrays_and_numbers_go_to_the_cpu():
     from nbsmce import _cpu
 
-    for value in (np.zeros(3), [1.0], (1.0,), 1.0, np.float32(1), None, np.ma.zeros(3), ByDlpack(1)):
+    lent = [ByDlpack(device) for device in (1, 3, 11)]  # and in pinned memory of CUDA and ROCm
+    for value in (np.zeros(3), [1.0], (1.0,), 1.0, np.float32(1), None, np.ma.zeros(3), *lent):
         assert _dispatch.backend({"x": value}) is _cpu
 
 
 def test_arrays_on_a_gpu_go_to_the_gpu():
     from nbsmce import _cuda
 
-    for value in (OnGpu(), ByDlpack(2)):
+    for value in (OnGpu(), ByDlpack(2), ByDlpack(13), OnGpuByDlpackOnly()):
         assert _dispatch.backend({"x": value, "out": None}) is _cuda
         assert _dispatch.backend({"dloss": 1.0, "logits": value, "lse": np.float32(1)}) is _cuda
 

@@ -41,6 +41,8 @@ class Call:
             raise TypeError(f"the arrays of one call must be on one GPU: {where}")
         first = next(iter(self.views.values()))
         self.plan = Plan(owner, next(iter(devices.values()), first.device), len(names))
+        # No library with arrays that come by DLPack knows our stream; so it could use their memory before it was read.
+        self.plan.waits = any(view.lent for view in self.views.values())
         self.empty, self.scratch = self.plan.empty, self.plan.scratch
 
     def as_dtype(self, view: View, dtype: str) -> View:

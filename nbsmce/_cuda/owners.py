@@ -17,6 +17,7 @@ import numpy as np
 
 from . import checked, driver
 from .device import SIMULATED
+from .dlpack import borrowed
 from .launch import Pointer
 
 
@@ -30,6 +31,7 @@ class View(NamedTuple):
     device: int
     writeable: bool
     odd: int  # bytes from a multiple of 16 to its address
+    lent: bool = False  # until its library is told that it has been read
 
     def pointer(self) -> Pointer:
         """What a kernel is given."""
@@ -127,12 +129,12 @@ class _InBytes:
     """Of libraries with dtypes of NumPy, and strides in bytes, None for those of an array without gaps."""
 
     def view(self, source: int, facts: tuple[Any, ...], name: str) -> View:
-        shape, strides, dtype, device, writeable, odd = facts
+        shape, strides, dtype, device, writeable, odd, *lent = facts
         size = dtype.itemsize
         if strides is not None and any(s % size for s in strides):
             raise ValueError(f"{name} has strides {strides} that are no multiples of its {size} bytes for an element")
         steps = contiguous(shape) if strides is None else tuple(s // size for s in strides)
-        return View(source, dtype.name, tuple(shape), steps, device, writeable, odd)
+        return View(source, dtype.name, tuple(shape), steps, device, writeable, odd, bool(lent))
 
 
 class CuPy(_InBytes):
@@ -182,7 +184,7 @@ def dtype_of(name: str) -> Any:
 
 
 class Numba(_InBytes):
-    """Numba, and whoever else offers ``__cuda_array_interface__``: results are Numba's device arrays."""
+    """Numba, and whoever else offers ``__cuda_array_interface__`` or DLPack: results are Numba's device arrays."""
 
     name = "numba.cuda.DeviceNDArray"
 
@@ -194,7 +196,9 @@ class Numba(_InBytes):
         if hasattr(array, "__cuda_ndarray__"):
             address = self.address(array)
             return address, (array.shape, array.strides, array.dtype, _device_of(address), True, address & 15)
-        interface = array.__cuda_array_interface__
+        interface = getattr(array, "__cuda_array_interface__", None)
+        if interface is None:
+            return borrowed(array, name, self.stream(0))
         address, read_only = interface["data"]
         address = address or 0
         shape, strides = tuple(interface["shape"]), interface.get("strides")
@@ -267,9 +271,6 @@ def _kind_of(array: Any, name: str) -> type[Torch | CuPy | Numba]:
         return Torch
     if cupy is not None and isinstance(array, cupy.ndarray):
         return CuPy
-    if hasattr(array, "__cuda_array_interface__") or hasattr(array, "__cuda_ndarray__"):
+    if any(hasattr(array, a) for a in ("__cuda_array_interface__", "__cuda_ndarray__", "__dlpack__")):
         return Numba
-    raise TypeError(
-        f"{name} ({type(array).__name__}) has no __cuda_array_interface__: pass torch.from_dlpack({name}) or "
-        f"cupy.from_dlpack({name})"
-    )
+    raise TypeError(f"{name} ({type(array).__name__}) has neither __cuda_array_interface__ nor __dlpack__")

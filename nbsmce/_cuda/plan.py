@@ -57,6 +57,7 @@ class Plan:
         self.room = 0  # bytes of scratch memory
         self.steps: list[Start | Noted] = []
         self.result: Any = None
+        self.waits = False  # for the kernels to end
         self._frames: list[Frame] = []
 
     # -- making one ----------------------------------------------------------------------------------------------------
@@ -125,6 +126,8 @@ class Plan:
                     self._record(parameters, arrays).check()
                 else:
                     done(frame.start(function, blocks, 1, 1, x, y, 1, 0, stream, parameters, 0))
+            if self.waits:
+                done(bindings().cuStreamSynchronize(stream))
             self._frames.append(frame)
         finally:
             if before is not None:

@@ -11,17 +11,15 @@ from numba.core import types as numba_types
 
 
 class Dtype:
-    def __init__(self, name, size, floating=True):
-        self.name, self.itemsize, self.is_floating_point = name, size, floating
+    def __init__(self, name, size):
+        self.name, self.itemsize = name, size
 
     def __str__(self):
         return f"torch.{self.name}"
 
 
-DTYPES = {n: Dtype(n, s) for n, s in (("float32", 4), ("float64", 8), ("bfloat16", 2), ("complex64", 8))}
-DTYPES["int64"] = Dtype("int64", 8, False)
-for name, size in (("int32", 4), ("uint8", 1), ("bool", 1)):
-    DTYPES[name] = Dtype(name, size, False)
+SIZES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "complex64": 8, "int64": 8, "int32": 4, "uint8": 1}
+DTYPES = {name: Dtype(name, size) for name, size in (SIZES | {"bool": 1}).items()}
 
 
 class Device:
