@@ -27,11 +27,11 @@ def planned(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
     The function is given a :class:`Call`, which knows all of the arrays but their addresses, and the options, so that a
     plan can depend on nothing else. The last of the names is that of the array that is written to, if it is given.
-    Options are hashable, and equal ones of one type are the same.
+    Options are hashable, and such that equal ones are the same.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.lru_cache(PLANS, typed=True)
+        @functools.lru_cache(PLANS)
         def plan_of(owner: Owner, facts: tuple[Any, ...], mixed: bool, *options: Any) -> tuple[Plan, Any]:
             call = Call(owner, names, facts, mixed)
             call.plan.result = function(call, *options)

@@ -140,6 +140,24 @@ def test_a_result_that_overlaps_its_input_is_copied(world, offset, strides, copi
     assert any(type(make).__name__ == "Copy" for make, _, _ in world.started) is copied
 
 
+def test_a_gradient_that_overlaps_the_targets_is_copied(world):
+    nbsmce.cross_entropy_with_grad(
+        Tensor((4, 8)), Tensor((4,), "int64", address=1 << 28), out=Tensor((4, 8), address=(1 << 28) - 64)
+    )
+    assert type(world.started[-1][0]).__name__ == "Copy"
+
+
+def test_numbers_reach_the_kernels_as_they_are(world):
+    for scale in (-2.5, 1e-300):
+        nbsmce.cross_entropy_backward(
+            scale, Tensor((4, 8)), Tensor((4,), "int64"), reduction="sum", label_smoothing=0.5, ignore_index=-(2**63)
+        )
+    given = [arguments[-1] for _, _, arguments in world.started]
+    assert [(o.upstream, o.slope, o.share, o.ignore_index) for o in given] == [
+        (-2.5, 0.5, 0.0625, -(2**63)), (1e-300, 0.5, 0.0625, -(2**63))
+    ]  # fmt: skip
+
+
 OPTIONS = {
     "axis": ({}, {"axis": 0, "target": Tensor((8,), "int64", address=4 << 20)}),
     "reduction": ({"reduction": "sum"}, {"reduction": "none"}),
@@ -303,6 +321,18 @@ def test_threads_do_not_share_the_table_of_addresses(world, monkeypatch):
     pairs = [(a[1].x.pointer[0], a[2].y.pointer[0]) for _, _, a in world.started]
     assert len(set(pairs)) == 120
     assert {y - x for x, y in pairs} == {2048}
+
+
+def test_a_check_that_waits_comes_before_the_other_kernels(world, monkeypatch):
+    arguments = Tensor((4, 8)), Tensor((4,), "int64", address=1 << 27)
+    nbsmce.cross_entropy(*arguments, check="sync")
+    kernels = len(world.started)
+    monkeypatch.setattr(Tensor, "values", [1, 99])
+    for _ in range(2):
+        world.started.clear()
+        with pytest.raises(IndexError, match=r"target\[1\] is 99"):
+            nbsmce.cross_entropy(*arguments, check="sync")
+        assert len(world.started) == 2 < kernels
 
 
 def test_every_loss_has_a_record_of_its_own(world):
