@@ -35,6 +35,9 @@ def _family(value: Any) -> str:
         return "cuda" if value.is_cuda else str(value.device.type)
     if hasattr(type(value), "__cuda_ndarray__"):  # Numba's, also in its simulator
         return "cuda"
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and isinstance(value, cupy.ndarray):  # whose interface takes a microsecond to make
+        return "cuda"
     if hasattr(type(value), "__cuda_array_interface__") and hasattr(value, "__cuda_array_interface__"):
         return "cuda"
     if hasattr(type(value), "__dlpack_device__"):  # JAX's arrays of bfloat16 have only this

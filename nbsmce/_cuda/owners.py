@@ -130,6 +130,8 @@ class _InBytes:
 
     def view(self, source: int, facts: tuple[Any, ...], name: str) -> View:
         shape, strides, dtype, device, writeable, odd, *lent = facts
+        if not dtype.isnative:
+            raise TypeError(f"{name} has its bytes swapped: {dtype.str}")
         size = dtype.itemsize
         if strides is not None and any(s % size for s in strides):
             raise ValueError(f"{name} has strides {strides} that are no multiples of its {size} bytes for an element")
