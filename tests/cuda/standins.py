@@ -165,3 +165,22 @@ def world(monkeypatch):
     yield seen
     checked.torch_class.cache_clear()
     calls.forget()
+
+
+def seen(world, call, forgotten=False):
+    """What a call asks the driver and PyTorch for; ``forgotten``: as the first call of its kind."""
+    from nbsmce._cuda import calls
+
+    if forgotten:
+        calls.forget()
+    world.started.clear()
+    world.allocated.clear()
+    world.next = 1 << 30
+    try:
+        result = call()
+    except (TypeError, ValueError) as error:
+        return str(error), [], []
+    started = [(make, vars(where), arguments) for make, where, arguments in world.started]
+    allocated = [(t.address, t.shape, str(t.dtype), t.device.index) for t in world.allocated]
+    results = result if isinstance(result, tuple) else (result,)
+    return started, allocated, [getattr(r, "address", None) for r in results]

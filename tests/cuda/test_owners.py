@@ -96,6 +96,8 @@ def test_what_is_read_of_an_array(world, array, result, stream):
     y = nbsmce.softmax(array(SHAPE, strides=STRIDES, device=2), 1)
     z = nbsmce.softmax(array(SHAPE, address=1 << 21, device=2), 1)
     assert (type(y), y.shape, y.dtype) == (type(z), z.shape, z.dtype) == (result, SHAPE, np.float32)
+    if array is CupyArray:
+        assert y.data.device_id == 2
     for (_, where, (_, given, wanted, _)), address, strides in zip(
         world.started, (1 << 20, 1 << 21), ((96, 1, 32), (24, 1, 8)), strict=True
     ):

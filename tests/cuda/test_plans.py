@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 
 import numpy as np
 import pytest
 import standins
-from standins import Tensor
+from standins import Tensor, seen
 
 import nbsmce
 from nbsmce._cuda import calls
@@ -25,23 +23,6 @@ def plans():
 
 def made():
     return sum(c.cache_info().misses for c in calls._remembered)
-
-
-def seen(world, call, forgotten=False):
-    """What a call asks the driver and PyTorch for; ``forgotten``: as the first call of its kind."""
-    if forgotten:
-        calls.forget()
-    world.started.clear()
-    world.allocated.clear()
-    world.next = 1 << 30
-    try:
-        result = call()
-    except (TypeError, ValueError) as error:
-        return str(error), [], []
-    started = [(make, vars(where), arguments) for make, where, arguments in world.started]
-    allocated = [(t.address, t.shape, str(t.dtype), t.device.index) for t in world.allocated]
-    results = result if isinstance(result, tuple) else (result,)
-    return started, allocated, [getattr(r, "address", None) for r in results]
 
 
 def arrays(more=0, **changes):
@@ -218,131 +199,9 @@ def test_errors_are_those_of_the_first_call(world):
         assert world.started == []
 
 
-def test_the_stream_is_that_of_each_call(world):
-    x = Tensor((4, 8))
-    nbsmce.softmax(x)
-    world.streams[0] = 7
-    nbsmce.softmax(x)
-    assert [where.stream for _, where, _ in world.started] == [100, 7]
-    assert plans() == 1
-
-
-def test_without_the_quick_way_to_the_stream(world, monkeypatch):
-    import sys
-
-    del sys.modules["torch"]._C._cuda_getCurrentRawStream
-    nbsmce.softmax(Tensor((4, 8), device=2))
-    assert world.started[0][1].stream == 102
-
-
-def test_the_threads_gpu_is_the_same_after_a_call(world):
-    world.context = 1000
-    nbsmce.softmax(Tensor((4, 8), device=1))
-    assert (world.started[0][1].device, world.context) == (1, 1000)
-    world.context = 0  # a thread that has not chosen one
-    nbsmce.softmax(Tensor((4, 8), device=1))
-    assert (world.started[1][1].device, world.context) == (1, 1001)
-
-
-def test_an_error_of_the_driver_is_raised_and_forgotten(world):
-    class Status(int):
-        name = "CUDA_ERROR_LAUNCH_FAILED"
-
-    x = Tensor((4, 8), device=1)
-    nbsmce.softmax(x)
-    world.error, world.context = Status(719), 1000
-    with pytest.raises(RuntimeError, match="CUDA_ERROR_LAUNCH_FAILED"):
-        nbsmce.softmax(x)
-    assert world.context == 1000
-    world.error = 0
-    assert seen(world, lambda: nbsmce.softmax(x)) == seen(world, lambda: nbsmce.softmax(x), forgotten=True)
-
-
-def test_memory_that_is_not_aligned_is_not_used(world, monkeypatch):
-    x = Tensor((4, 8))
-    nbsmce.softmax(x)
-    monkeypatch.setattr(standins.Tensor, "data_ptr", lambda self: self.address + 8 * (self is not x))
-    calls.forget()
-    world.started.clear()
-    import nbsmce._cuda.owners as owners
-
-    owners._KNOWN.clear()
-    with pytest.raises(RuntimeError, match="no multiple of 16"):
-        nbsmce.softmax(x)
-    assert world.started == []
-
-
-def test_memory_for_the_call_is_one_allocation_without_overlaps(world):
-    nbsmce.cross_entropy_with_grad(Tensor((100, 1 << 15)), Tensor((100,), "int32", address=1 << 27))
-    room = next(t for t in world.allocated if str(t.dtype) == "torch.uint8")
-    assert len(world.allocated) == 4  # and gradient, loss, record
-    copy, parts, main, added = (world.started[i][2] for i in (0, 1, 3, -1))
-    target, divisor, weighted = copy[1][0], parts[2][0], added[1].rows[0]
-    sections = -(-(1 << 15) // 8192)
-    states = main[-1].states[0]
-    sizes = {target: 8 * 100, divisor: 16, weighted: 800, states: 72 * 100 * sections, parts[1].status[0]: 16}
-    assert len(sizes) == 5
-    ordered = sorted(sizes.items())
-    assert room.address == ordered[0][0]
-    ends = [a + n for a, n in ordered]
-    assert all(end <= start for end, (start, _) in zip(ends, ordered[1:], strict=False))
-    assert ends[-1] <= room.address + room.shape[0]
-    assert not any(a % 256 for a in sizes)
-
-
 def test_plans_that_are_not_used_are_forgotten(world):
     x = Tensor((4, 8))
     for i in range(calls.PLANS + 10):
         x.strides = (8 + i, 1)
         nbsmce.softmax(x)
     assert plans() == calls.PLANS
-
-
-def test_threads_do_not_share_the_table_of_addresses(world, monkeypatch):
-    launch = world.cuLaunchKernel
-
-    def slow(*arguments):
-        time.sleep(0.0005)  # others come in between
-        return launch(*arguments)
-
-    monkeypatch.setattr(world, "cuLaunchKernel", slow)
-    world.context = 1000
-
-    def work(k):
-        for i in range(20):
-            address = (1 << 32) + (100 * k + i) * 4096
-            nbsmce.softmax(Tensor((4, 8), address=address), out=Tensor((4, 8), address=address + 2048))
-
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(6)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join()
-    pairs = [(a[1].x.pointer[0], a[2].y.pointer[0]) for _, _, a in world.started]
-    assert len(set(pairs)) == 120
-    assert {y - x for x, y in pairs} == {2048}
-
-
-def test_a_check_that_waits_comes_before_the_other_kernels(world, monkeypatch):
-    arguments = Tensor((4, 8)), Tensor((4,), "int64", address=1 << 27)
-    nbsmce.cross_entropy(*arguments, check="sync")
-    kernels = len(world.started)
-    monkeypatch.setattr(Tensor, "values", [1, 99])
-    for _ in range(2):
-        world.started.clear()
-        with pytest.raises(IndexError, match=r"target\[1\] is 99"):
-            nbsmce.cross_entropy(*arguments, check="sync")
-        assert len(world.started) == 2 < kernels
-
-
-def test_every_loss_has_a_record_of_its_own(world):
-    x, target = Tensor((4, 8)), Tensor((4,), "int64", address=1 << 27)
-    losses = [nbsmce.cross_entropy(x, target) for _ in range(2)]
-    statuses = [loss._nbsmce_record.status for loss in losses]
-    assert statuses[0] is not statuses[1]
-    for loss in losses:
-        loss.value = float("nan")
-    statuses[1].values = [1, 99]
-    assert losses[0].item() != losses[0].item()
-    with pytest.raises(IndexError, match=r"target\[1\] is 99"):
-        losses[1].item()
