@@ -32,7 +32,7 @@ def _family(value: Any) -> str:
     """Where an argument lives: "cpu", "cuda", or the name of a device that has no backend."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):
-        return "cuda" if value.is_cuda else str(value.device.type)
+        return "cuda" if value.is_cuda else "cpu" if value.is_cpu else str(value.device.type)
     if hasattr(type(value), "__cuda_ndarray__"):  # Numba's, also in its simulator
         return "cuda"
     cupy = sys.modules.get("cupy")
@@ -53,10 +53,14 @@ def backend(arguments: dict[str, Any]) -> ModuleType:
             break
     else:
         return _module("_cpu")
+    found = ""
     for value in arguments.values():
-        if value is not None and _family(value) != "cuda":
-            return _resolve(arguments)
-    return _module("_cuda")
+        if value is not None:
+            family = _family(value)
+            if family != found and found:
+                return _resolve(arguments)
+            found = family
+    return _module(_BACKENDS[found]) if found in _BACKENDS else _resolve(arguments)
 
 
 def _resolve(arguments: dict[str, Any]) -> ModuleType:
