@@ -146,8 +146,8 @@ def masked_logits(x, mask, u, r, copied=False):
     return Logits(view(x, u, r), view(mask, u, r), invert(none), direct=direct)
 
 
-def chunk_logits(logits, v0, n, u, room):
-    """Where ``n`` classes from vector ``v0`` on can be computed on: in place, or copied to ``room``."""
+def chunk_logits(logits, v0, n, u, room, fresh=True):
+    """Where ``n`` classes from vector ``v0`` on can be computed on: in place, or in ``room``, copied if ``fresh``."""
 
     def hide(v, k):
         store(at(room, v), select(shown(logits.mask, v0 + v, k), load(at(room, v)), MINUS_INFINITY))
@@ -165,4 +165,4 @@ def chunk_logits(logits, v0, n, u, room):
         branch(logits.softcap != 0.0, lambda: each_vector(n, u, cap))
         return room
 
-    return branch(logits.direct, lambda: inside(logits.x, v0), copy)
+    return branch(logits.direct, lambda: inside(logits.x, v0), copy if fresh else lambda: room)

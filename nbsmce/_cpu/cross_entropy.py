@@ -136,11 +136,11 @@ class _CrossEntropy(Work):
         out = view(self.results.gradient, self.u, r)
         return branch(self.into_out, lambda: inside(out, v0), lambda: room_at(self.room_e, v0, r))
 
-    def logits(self, v0, n, r):
+    def logits(self, v0, n, r, fresh=True):
         scale, softcap = self.options.scale, self.options.softcap
         direct = plain(self.x, self.u) & (scale == 1.0) & invert(self.capped)
         logits = Logits(view(self.x, self.u, r), scale=scale, softcap=softcap, direct=direct)
-        return chunk_logits(logits, v0, n, self.u, room_at(self.room, v0, r))
+        return chunk_logits(logits, v0, n, self.u, room_at(self.room, v0, r), fresh)
 
     def probabilities(self, v0, n, r):
         """Where those of a chunk can be read, if there are any."""
@@ -158,20 +158,22 @@ class _CrossEntropy(Work):
         target = branch(_there(self.given.target), given, lambda: wide(zeros(self.like)))
         return State(None, None, None, target=target)
 
-    def first(self, v0, n, r):
+    def peak(self, v0, n, r):
+        given = lambda: of_row(self.given.lse.p, self.u, r)  # noqa: E731
+        return branch(self.from_lse, given, lambda: largest(self.logits(v0, n, r), n, self.u))
+
+    def first(self, v0, n, r, peak):
         nothing = wide(zeros(self.like))
 
         def known():
-            lse = wide(of_row(self.given.lse.p, self.u, r))
-            one = select(v0 == 0, splat(lse, 1.0), nothing)  # exp(lse - peak), in the first of the chunks
-            return lse, one, *(nothing,) * 5
+            one = select(v0 == 0, splat(nothing, 1.0), nothing)  # exp(lse - peak), in the first of the chunks
+            return one, *(nothing,) * 5
 
-        sums = branch(self.from_lse, known, lambda: self.summed(v0, n, r, nothing))
-        return State(*sums[:5], target=None, best=sums[5], nan=sums[6])
+        sums = branch(self.from_lse, known, lambda: self.summed(v0, n, r, peak, nothing))
+        return State(wide(peak), *sums[:4], target=None, best=sums[4], nan=sums[5])
 
-    def summed(self, v0, n, r, nothing):
-        x = self.logits(v0, n, r)
-        m = largest(x, n, self.u)
+    def summed(self, v0, n, r, m, nothing):
+        x = self.logits(v0, n, r, False)
 
         def sums():
             return target_sums(self.mass, self.probabilities(v0, n, r), x, v0, n, m, self.u)
@@ -180,7 +182,7 @@ class _CrossEntropy(Work):
         search = _there(self.results.predicted)
         best, nan = branch(search, lambda: first_largest(x, v0, n, m, self.u), lambda: (nothing, nothing))
         count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u, fetch_ahead(self.x, self.u, r, v0))
-        return wide(m), count, rest, mass, cross, best, nan
+        return count, rest, mass, cross, best, nan
 
     # -- the losses ----------------------------------------------------------------------------------------------------
 

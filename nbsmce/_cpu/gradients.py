@@ -24,6 +24,7 @@ class _ThroughSoftmax(Work):
     """One unit. The state is a sum: its peak is 0, so that parts are just added."""
 
     scale_count = 2
+    peaks = False
 
     def __init__(self, u, place, dy, y, out, log, streamed):
         self.u, self.like, self.log = u, dy.p, log
@@ -36,7 +37,7 @@ class _ThroughSoftmax(Work):
         arrays = zip((self.dy, self.y), self.rooms, strict=True)
         return [readable(a, self.u, r, v0, n, room_at(room, v0, r), fresh) for a, room in arrays]
 
-    def first(self, v0, n, r):
+    def first(self, v0, n, r, peak):
         dy, y = self.read(v0, n, r, True)
         total = Stripes(self.u)
 
@@ -94,6 +95,7 @@ class _ThroughLogSumExp(Work):
     """One unit. There is nothing to sum: the first pass is empty."""
 
     fields = ()
+    peaks = False
 
     def __init__(self, u, place, x, dlse, lse, out, streamed):
         self.u, self.like = u, x.p
@@ -101,7 +103,7 @@ class _ThroughLogSumExp(Work):
         (self.room,) = rooms(place, u, x.p, 1)
         self.streamed = streamable(x, out, u, streamed)
 
-    def first(self, v0, n, r):
+    def first(self, v0, n, r, peak):
         return State(None, None, None)
 
     def second(self, v0, n, r, scales):

@@ -23,11 +23,16 @@ class _LogSumExp(Work):
         self.u, self.like, self.x, self.mask, self.lse = u, x.p, x, mask, lse
         (self.room,) = rooms(place, u, x.p, 1)
 
-    def first(self, v0, n, r):
-        room = room_at(self.room, v0, r)
-        x = chunk_logits(masked_logits(self.x, self.mask, self.u, r), v0, n, self.u, room)
-        m = largest(x, n, self.u)
-        return State(wide(m), *exponentials(x, room, False, n, m, self.u, fetch_ahead(self.x, self.u, r, v0)))
+    def logits(self, v0, n, r, fresh):
+        logits = masked_logits(self.x, self.mask, self.u, r)
+        return chunk_logits(logits, v0, n, self.u, room_at(self.room, v0, r), fresh)
+
+    def peak(self, v0, n, r):
+        return largest(self.logits(v0, n, r, True), n, self.u)
+
+    def first(self, v0, n, r, peak):
+        x, ahead = self.logits(v0, n, r, False), fetch_ahead(self.x, self.u, r, v0)
+        return State(wide(peak), *exponentials(x, x, False, n, peak, self.u, ahead))
 
     def rows(self, whole):
         put_rows(self.lse.p, self.u, whole.peak + log_sum(whole))
@@ -40,7 +45,7 @@ class _Weighted(_LogSumExp):
         self.u, self.like, self.x, self.mask, self.b, self.lse, self.sign = u, x.p, x, mask, b, lse, sign
         self.room, self.factors = rooms(place, u, x.p, 2)
 
-    def first(self, v0, n, r):
+    def peak(self, v0, n, r):
         logits = masked_logits(self.x, self.mask, self.u, r, copied=True)
         x, factors = chunk_logits(logits, v0, n, self.u, room_at(self.room, v0, r)), room_at(self.factors, v0, r)
         stage(view(self.b, self.u, r), v0, n, self.u, factors)
@@ -49,8 +54,11 @@ class _Weighted(_LogSumExp):
             store(at(x, v), select(load(at(factors, v)) == 0.0, splat(x, MINUS_INFINITY), load(at(x, v))))
 
         each_vector(n, self.u, remove)
-        m = largest(x, n, self.u)
-        return State(wide(m), *_weighted_exponentials(x, factors, n, m, self.u))
+        return largest(x, n, self.u)
+
+    def first(self, v0, n, r, peak):
+        x, factors = room_at(self.room, v0, r), room_at(self.factors, v0, r)
+        return State(wide(peak), *_weighted_exponentials(x, factors, n, peak, self.u))
 
     def rows(self, whole):
         rest = whole.rest * UNBIAS

@@ -6,8 +6,10 @@ A kernel describes one unit by a class with
     the fields of the :class:`~nbsmce._cpu.sums.State` that the first pass fills;
 ``start(v0, n)``
     the part of the state of ``n`` classes from vector ``v0`` on that is found for all rows of the unit together;
-``first(v0, n, r)``
-    the rest of it, for row ``r``;
+``peak(v0, n, r)``
+    the largest element of row ``r``, in the type that is computed in, unless ``peaks`` is False;
+``first(v0, n, r, peak)``
+    the rest of the state, for row ``r``;
 ``of_chunk(state)``
     the state of a chunk of all rows, from what :func:`~nbsmce._cpu.sums.save` has kept of it;
 ``rows(whole)``
@@ -31,7 +33,7 @@ import inspect
 from typing import Any
 
 from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
-from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, steps
+from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, peek, splat, steps, wide, zeros
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, relative_to_peak, save, saved
 from .units import unit_at, unit_count, units, visits
@@ -42,11 +44,24 @@ def slot_memory(scratch, slot):
     return float64_at(advance(scratch.p, slot * scratch.strides[0]))
 
 
-def _first(work, u, states, c, r, like):
-    """The first pass over chunk ``c`` of row ``r``."""
+def _first(work, u, states, c, like):
+    """The first pass over chunk ``c`` of a unit.
+
+    The largest elements of all rows come first. From row to row each would be waited for, since exponentials need it:
+    6 to 12 % of the time with 100 classes.
+    """
     bounds = chunk_bounds(u, c, like)
-    branch(r == 0, lambda: save(states, c, work.start(*bounds), u, None))
-    save(states, c, work.first(*bounds, r), u, r)
+    save(states, c, work.start(*bounds), u, None)
+    if u.abreast:
+        save(states, c, work.first(*bounds, 0, work.peak(*bounds, 0)), u, 0)
+        return
+    place = at(states, c * STATE_VECTORS)
+    if work.peaks:
+        for r in visits(u):
+            keep_rows(place, wide(work.peak(*bounds, r)), u, r)
+    for r in visits(u):
+        peak = splat(zeros(like), peek(place, r)) if work.peaks else None
+        save(states, c, work.first(*bounds, r, peak), u, r)
 
 
 def _second(work, u, states, c, r, whole, scales, like):
@@ -71,9 +86,8 @@ def each_unit(x, lo, hi, scratch, slot, wanted, make):
         work = make(u, at(states, chunks * STATE_VECTORS))
 
         def both(work=work, u=u, chunks=chunks):
-            for r in visits(u):
-                for c in steps(0, chunks):
-                    _first(work, u, states, c, r, x.p)
+            for c in steps(0, chunks):
+                _first(work, u, states, c, x.p)
             whole = merged(states, chunks, work.fields, work.of_chunk)
             work.rows(whole)
             if work.writes:
@@ -122,7 +136,7 @@ def first_pass(x, lo, hi, states, scratch, slot, make):
     chunks = _chunks(x)
     for i in steps(lo, hi):
         u = _row(x, i // chunks)
-        _first(make(u, _behind_scales(scratch, slot)), u, _states(x, states, i // chunks), i % chunks, 0, x.p)
+        _first(make(u, _behind_scales(scratch, slot)), u, _states(x, states, i // chunks), i % chunks, x.p)
 
 
 def between(x, lo, hi, states, scratch, slot, make):
@@ -217,6 +231,7 @@ class Work:
 
     fields: tuple[str, ...] = ("peak", "count", "rest")
     scale_count = 0
+    peaks = True
     writes = True
     like: Any  # a pointer to the type that is computed in
     idle: Any = False  # nothing is to be done but what ``rest`` does
@@ -233,6 +248,9 @@ class Work:
     def start(self, v0, n):
         """Everything is found row by row."""
         return State(None, None, None)
+
+    def peak(self, v0, n, r):
+        """Not needed."""
 
     def of_chunk(self, state):
         """The sum of exponentials was kept as :func:`~nbsmce._cpu.sums.exponentials` returns it."""

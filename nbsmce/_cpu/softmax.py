@@ -75,14 +75,16 @@ class _Softmax(Work):
         """Where the exponentials of a chunk are kept."""
         return branch(self.into_out, lambda: inside(view(self.out, self.u, r), v0), lambda: room_at(self.room, v0, r))
 
-    def logits(self, v0, n, r):
-        return chunk_logits(masked_logits(self.x, self.mask, self.u, r), v0, n, self.u, room_at(self.room, v0, r))
+    def logits(self, v0, n, r, fresh=True):
+        logits = masked_logits(self.x, self.mask, self.u, r)
+        return chunk_logits(logits, v0, n, self.u, room_at(self.room, v0, r), fresh)
 
-    def first(self, v0, n, r):
-        x = self.logits(v0, n, r)
-        m = largest(x, n, self.u)
-        count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u, fetch_ahead(self.x, self.u, r, v0))
-        return State(wide(m), count, rest)
+    def peak(self, v0, n, r):
+        return largest(self.logits(v0, n, r), n, self.u)
+
+    def first(self, v0, n, r, peak):
+        x, e, ahead = self.logits(v0, n, r, False), self.kept(v0, r), fetch_ahead(self.x, self.u, r, v0)
+        return State(wide(peak), *exponentials(x, e, self.keep, n, peak, self.u, ahead))
 
     def scales(self, peak, whole):
         like = zeros(self.like)
@@ -107,13 +109,15 @@ class _Softmax(Work):
         branch(self.log == 0, lambda: self.softmax(v0, n, r, peak, *scale), lambda: self.log_softmax(v0, n, r, *scale))
 
     def softmax(self, v0, n, r, peak, high, low, bound, top, top_result):
-        e = self.kept(v0, r)
-        branch(self.keep, lambda: None, lambda: exponentials(self.logits(v0, n, r), e, True, n, peak, self.u))
+        scale = Scale.of(reference(peak))
 
-        def value(x):  # the exponential of the largest has an error, which would show where the result is 1
-            return select(x == top, top_result, scaled(x, high, low, bound))
+        def result(e):  # the exponential of the largest has an error, which would show where the result is 1
+            return select(e == top, top_result, scaled(e, high, low, bound))
 
-        self.write(v0, n, r, e, value, 0.0)
+        def from_logits():
+            self.write(v0, n, r, self.logits(v0, n, r), lambda x: result(scale.exp(x - scale.base)), 0.0)
+
+        branch(self.keep, lambda: self.write(v0, n, r, self.kept(v0, r), result, 0.0), from_logits)
 
     def log_softmax(self, v0, n, r, high, low, *_):
         self.write(v0, n, r, self.logits(v0, n, r), lambda x: (x - high) - low, MINUS_INFINITY)
