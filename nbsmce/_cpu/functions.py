@@ -22,7 +22,8 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
     short = small.prepared(kernels[0], 1, axis, x) if where is None else None
     if short and (y := small.room(out, x)) is not None:
-        short.entry(x, no_mask(x), y, log, 0, *short.last)
+        seen, made = (x, y) if short.view is None else (short.view(x), short.view(y))
+        short.entry(seen, short.no_mask, made, log, 0, *short.last)
         return y
     operand = host.floating(x, "x")
     shape = operand.data.shape
@@ -46,7 +47,8 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     kernels = gradients.softmax_backward, gradients.split_softmax_backward
     short = small.prepared(kernels[0], 2, axis, dy, y)
     if short and (dx := small.room(out, dy, y)) is not None:
-        short.entry(dy, y, dx, log, 0, *short.last)
+        seen = (dy, y, dx) if short.view is None else [short.view(a) for a in (dy, y, dx)]
+        short.entry(*seen, log, 0, *short.last)
         return dx
     above, below = _together(host.floating(dy, "dy"), host.floating(y, "y"))
     shape = above.data.shape
@@ -83,9 +85,9 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
     kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.split_logsumexp
     plain = b is None and where is None and out is None and not keepdims and not return_sign
     if plain and (short := small.prepared(kernels[0], 1, axis, x)):
-        rows = np.empty(x.shape[:1], x.dtype)
-        short.entry(x, no_mask(x), rows, *short.last)
-        return rows
+        rows = np.empty(x.shape[:1] if x.ndim == 2 else 1, x.dtype)
+        short.entry(x if short.view is None else short.view(x), short.no_mask, rows, *short.last)
+        return rows if x.ndim == 2 else rows[0]
     operand, factors = host.floating(x, "x"), None
     if b is not None:
         operand, factor = _together(operand, host.floating(b, "b"))

@@ -48,8 +48,8 @@ def cross_entropy(
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """``(loss, dlogits, aux)``, None for what is not wanted."""
-    if not wanted.aux and weight is None and sample_weight is None and dloss is None and lse is None:
-        short = small.cross_entropy(logits, target, axis, spec, wanted, out)
+    if not wanted.aux and weight is None and sample_weight is None and lse is None:
+        short = small.cross_entropy(logits, target, axis, spec, wanted, dloss, out)
         if short is not None:
             return short
     operand = host.floating(logits, "logits")
