@@ -246,3 +246,19 @@ def test_many_shapes_are_not_kept_for_ever(monkeypatch):
     for n in range(1, 40):
         nbsmce.softmax(np.ones((1, n)))
     assert len(small._local.known) <= 8
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"), [((2, 5), {"dloss": 0.5, "reduction": "none"}), ((5,), {"dloss": None})], ids=str
+)
+def test_errors_of_losses_are_those_of_the_general_way(shape, options, taken):
+    _, forbid = taken
+
+    def told():
+        with pytest.raises(ValueError) as error:
+            nbsmce.cross_entropy_backward(logits=np.ones(shape), target=np.zeros(shape[0], np.int64), **options)
+        return str(error.value)
+
+    short = told()
+    forbid()
+    assert told() == short
