@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import reference
-from cases import engineered, random_logits, ulps
+from cases import dtype_of, engineered, random_logits, ulps
 
 import nbsmce
 
@@ -31,6 +31,27 @@ def test_float32_is_within_2_ulp(function):
         finite = np.isfinite(exact) & (np.abs(exact) >= np.finfo(np.float32).tiny)
         worst = max(worst, ulps(function(x)[finite], exact[finite]).max(initial=0))
     assert 0.5 <= worst <= 2.0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_has_the_exact_probability(dtype):
+    """1 where it is alone or far above, 1 / n of n, whatever its own exponential is off by."""
+    tops = (np.random.default_rng(4).standard_normal(2000) * 30).astype(dtype)
+    assert (nbsmce.softmax(tops[:, None]) == 1).all()
+    far = np.stack([tops, tops - dtype_of(dtype).type(2000)], -1)
+    np.testing.assert_array_equal(nbsmce.softmax(far), [[1, 0]] * len(tops))
+    for n in (3, 50, 5000):
+        equal = np.repeat(tops[:40, None], n, axis=1)
+        assert (nbsmce.softmax(equal) == dtype_of(dtype).type(1 / n)).all()
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_long_rows_whose_exponentials_are_not_kept(offset):
+    """There is no room for them: the result has gaps, and the row is longer than scratch memory."""
+    x = (random_logits((2, 140_001), scale=5.0) + offset).astype(np.float32)
+    out = np.empty((2, 140_001, 2), np.float32)[:, :, 0]
+    exact = reference.softmax(x)
+    assert ulps(nbsmce.softmax(x, out=out), exact).max() <= 2
 
 
 def test_float32_logsumexp_is_within_2_ulp_of_the_larger_of_result_and_largest():
