@@ -7,6 +7,7 @@ import pytest
 from cases import DTYPES, dtype_of, random_logits, strided_like
 
 import nbsmce
+from nbsmce._cpu import layout
 
 SHAPES = [
     ((37, 5), 1),
@@ -225,3 +226,11 @@ def test_whatever_numpy_takes_for_an_array():
     assert nbsmce.softmax([[True, False]]).dtype == np.float64
     assert nbsmce.softmax(np.float32(1)).dtype == np.float32
     assert dtype_of("bfloat16") == nbsmce.softmax(np.zeros(2, dtype_of("bfloat16"))).dtype
+
+
+@pytest.mark.parametrize(("shape", "order", "side_by_side"), [((64, 100), "F", True), ((64, 100), "C", False)])
+def test_rows_that_lie_side_by_side_are_read_so(shape, order, side_by_side):
+    """Gathering a row from column after column takes three times as long; the bits are the same."""
+    x = np.zeros(shape, np.float32, order=order)
+    for arrays in ([x], [x, np.zeros(shape, np.float32)]):
+        assert [a.ndim for a in layout._of_matrices(arrays)] == [3 if side_by_side else 2] * len(arrays)

@@ -108,9 +108,13 @@ over it, which does nothing but compare, would wait for it."""
 
 
 def fetch_ahead(x, u, r, v0):
-    """What asks for the line that comes ``AHEAD`` after vector ``v`` of a chunk of row ``r``; it may lie anywhere."""
+    """What asks for the line that comes ``AHEAD`` after vector ``v`` of a chunk of row ``r``; it may lie anywhere.
+
+    Where rows lie side by side it is the line beside, which the next unit needs.
+    """
     a = view(x, u, r)
-    return lambda v: None if u.abreast else prefetch(advance(place(a, v0 + v), AHEAD))
+    ahead = select(a.lane == itemsize(a.p), LANES * itemsize(a.p), AHEAD) if u.abreast else AHEAD
+    return lambda v: prefetch(advance(place(a, v0 + v), ahead))
 
 
 def stage(a, v0, n, u, room):

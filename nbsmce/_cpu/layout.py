@@ -156,8 +156,11 @@ def _arrange(arrays: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _of_matrices(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """(rows, classes), or rows abreast where the classes are few."""
-    return [a.T[None] for a in arrays] if abreast(*arrays[0].shape) else arrays
+    """(rows, classes), or rows abreast where the classes are few or rows lie side by side."""
+    rows, classes = arrays[0].shape
+    if abreast(rows, classes) or (rows >= LANES and any(a.strides[0] == a.itemsize < a.strides[1] for a in arrays)):
+        return [a.T[None] for a in arrays]
+    return arrays
 
 
 def abreast(rows: int, classes: int) -> bool:
