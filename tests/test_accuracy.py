@@ -9,6 +9,7 @@ import reference
 from cases import dtype_of, engineered, random_logits, ulps
 
 import nbsmce
+from nbsmce._cpu import launch
 
 SCALES = (0.1, 1.0, 5.0, 20.0, 100.0)
 SHAPES = ((64, 10), (40, 37), (16, 1000), (4, 4097), (2, 20011))
@@ -46,12 +47,18 @@ def test_the_largest_has_the_exact_probability(dtype):
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e6])
-def test_long_rows_whose_exponentials_are_not_kept(offset):
+@pytest.mark.parametrize("split", [False, True])
+def test_long_rows_whose_exponentials_are_not_kept(offset, split, monkeypatch):
     """There is no room for them: the result has gaps, and the row is longer than scratch memory."""
+    monkeypatch.setattr(launch, "_LONG", 0 if split else 1 << 62)  # whether chunks are given to all threads
     x = (random_logits((2, 140_001), scale=5.0) + offset).astype(np.float32)
     out = np.empty((2, 140_001, 2), np.float32)[:, :, 0]
-    exact = reference.softmax(x)
-    assert ulps(nbsmce.softmax(x, out=out), exact).max() <= 2
+    exact, threads = reference.softmax(x), nbsmce.get_num_threads()
+    try:
+        nbsmce.set_num_threads(1)
+        assert ulps(nbsmce.softmax(x, out=out), exact).max() <= 2
+    finally:
+        nbsmce.set_num_threads(threads)
 
 
 def test_float32_logsumexp_is_within_2_ulp_of_the_larger_of_result_and_largest():

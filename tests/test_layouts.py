@@ -53,9 +53,9 @@ def everything(x, y, t, axis, out=True):
 
 def same(a, b):
     for name in a:
-        np.testing.assert_array_equal(
-            np.asarray(a[name]).astype(np.float64), np.asarray(b[name]).astype(np.float64), err_msg=name
-        )
+        actual, expected = np.asarray(a[name]), np.asarray(b[name])
+        np.testing.assert_array_equal(actual.astype(np.float64), expected.astype(np.float64), err_msg=name)
+        assert (actual.dtype, actual.tobytes()) == (expected.dtype, expected.tobytes()), name  # -0.0 is not 0.0
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

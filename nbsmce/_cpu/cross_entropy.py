@@ -38,7 +38,7 @@ from .lanes import (
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import quotient, scaled, smallest_kept
-from .sums import NO_CLASS, State, decay, exponential_sum, exponentials, largest, log_sum, reference
+from .sums import NO_CLASS, State, decay, exponential_sum, exponentials, largest, log_sum
 from .targets import (
     Mass,
     add_rows,
@@ -170,7 +170,7 @@ class _CrossEntropy(Work):
             return one, *(nothing,) * 5
 
         sums = branch(self.from_lse, known, lambda: self.summed(v0, n, r, peak, nothing))
-        return State(wide(peak), *sums[:4], target=None, best=sums[4], nan=sums[5])
+        return State(None, *sums[:4], target=None, best=sums[4], nan=sums[5])
 
     def summed(self, v0, n, r, m, nothing):
         x = self.logits(v0, n, r, False)
@@ -240,8 +240,7 @@ class _CrossEntropy(Work):
         lse = whole.peak + log_sum(whole)
         upstream = self.upstream()
         factor = upstream * (_formula.gradient_factor(mass, self.options.z_loss, lse) + infinite)
-        nothing = zeros(whole.peak)
-        unit = branch(self.from_lse, lambda: nothing + 1.0, lambda: scale_of_peak(reference(peak), self.like))
+        unit = branch(self.from_lse, lambda: splat(peak, 1.0), lambda: scale_of_peak(peak, self.like))
         high, low = quotient(factor * (decay(peak, whole.peak) * unit), exponential_sum(whole), self.like)
         bound = smallest_kept(absolute(high), self.like)
         live = select(self.targets.live, splat(bound, 1.0), 0.0)

@@ -24,7 +24,6 @@ class _ThroughSoftmax(Work):
     """One unit. The state is a sum: its peak is 0, so that parts are just added."""
 
     scale_count = 2
-    peaks = False
 
     def __init__(self, u, place, dy, y, out, log, streamed):
         self.u, self.like, self.log = u, dy.p, log
@@ -95,7 +94,6 @@ class _ThroughLogSumExp(Work):
     """One unit. There is nothing to sum: the first pass is empty."""
 
     fields = ()
-    peaks = False
 
     def __init__(self, u, place, x, dlse, lse, out, streamed):
         self.u, self.like = u, x.p

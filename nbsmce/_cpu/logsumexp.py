@@ -9,7 +9,7 @@ from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, st
 from .lanes import at, lanes_below, load, load_logits, select, splat, store, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
-from .sums import State, Stripes, exponentials, largest, log_sum, reference
+from .sums import State, Stripes, exponentials, largest, log_sum
 from .units import each_vector, put_rows, view
 from .vmath import MINUS_INFINITY, UNBIAS, Scale, log1p
 
@@ -32,7 +32,7 @@ class _LogSumExp(Work):
 
     def first(self, v0, n, r, peak):
         x, ahead = self.logits(v0, n, r, False), fetch_ahead(self.x, self.u, r, v0)
-        return State(wide(peak), *exponentials(x, x, False, n, peak, self.u, ahead))
+        return State(None, *exponentials(x, x, False, n, peak, self.u, ahead))
 
     def rows(self, whole):
         put_rows(self.lse.p, self.u, whole.peak + log_sum(whole))
@@ -58,7 +58,7 @@ class _Weighted(_LogSumExp):
 
     def first(self, v0, n, r, peak):
         x, factors = room_at(self.room, v0, r), room_at(self.factors, v0, r)
-        return State(wide(peak), *_weighted_exponentials(x, factors, n, peak, self.u))
+        return State(None, *_weighted_exponentials(x, factors, n, peak, self.u))
 
     def rows(self, whole):
         rest = whole.rest * UNBIAS
@@ -72,7 +72,7 @@ class _Weighted(_LogSumExp):
 
 def _weighted_exponentials(x, b, n, m, u):
     """``(count, rest)`` of a chunk with every term times its factor, which may be negative."""
-    count, rest, scale = Stripes(u), Stripes(u), Scale.of(reference(m))
+    count, rest, scale = Stripes(u), Stripes(u), Scale.of(m)
 
     def one(v, k):
         value = load_logits(at(x, v), k)

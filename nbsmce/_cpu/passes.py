@@ -7,7 +7,7 @@ A kernel describes one unit by a class with
 ``start(v0, n)``
     the part of the state of ``n`` classes from vector ``v0`` on that is found for all rows of the unit together;
 ``peak(v0, n, r)``
-    the largest element of row ``r``, in the type that is computed in, unless ``peaks`` is False;
+    the largest element of row ``r``, in the type that is computed in, or None if it is not needed;
 ``first(v0, n, r, peak)``
     the rest of the state, for row ``r``;
 ``of_chunk(state)``
@@ -33,7 +33,7 @@ import inspect
 from typing import Any
 
 from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
-from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, peek, splat, steps, wide, zeros
+from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, narrow, steps, wide
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, relative_to_peak, save, saved
 from .units import unit_at, unit_count, units, visits
@@ -52,15 +52,13 @@ def _first(work, u, states, c, like):
     """
     bounds = chunk_bounds(u, c, like)
     save(states, c, work.start(*bounds), u, None)
-    if u.abreast:
-        save(states, c, work.first(*bounds, 0, work.peak(*bounds, 0)), u, 0)
-        return
-    place = at(states, c * STATE_VECTORS)
-    if work.peaks:
-        for r in visits(u):
-            keep_rows(place, wide(work.peak(*bounds, r)), u, r)
+    place, found = at(states, c * STATE_VECTORS), None
     for r in visits(u):
-        peak = splat(zeros(like), peek(place, r)) if work.peaks else None
+        found = work.peak(*bounds, r)
+        if found is not None:
+            keep_rows(place, wide(found), u, r)
+    for r in visits(u):
+        peak = None if found is None else narrow(kept_row(place, u, r), like)
         save(states, c, work.first(*bounds, r, peak), u, r)
 
 
@@ -231,7 +229,6 @@ class Work:
 
     fields: tuple[str, ...] = ("peak", "count", "rest")
     scale_count = 0
-    peaks = True
     writes = True
     like: Any  # a pointer to the type that is computed in
     idle: Any = False  # nothing is to be done but what ``rest`` does

@@ -8,9 +8,9 @@ from .._compile import MEMORY, STATES, array, kernel
 from .chunks import chunk_count, chunk_logits, fetch_ahead, masked_logits, room_at, rooms
 from .lanes import absolute, at, branch, fma, invert, load, narrow, select, wide, zeros
 from .passes import Work, two_passes
-from .sums import State, decay, exponential_sum, exponentials, largest, log_sum, reference
+from .sums import State, decay, exponential_sum, exponentials, largest, log_sum
 from .units import inside, plain, shown, streamable, view, write_results
-from .vmath import EXP_BIAS, INFINITY, MINUS_INFINITY, UNBIAS, Scale, scale_of_peak
+from .vmath import EXP_BIAS, INFINITY, MINUS_INFINITY, UNBIAS, Scale, scale_of_peak, two_sum
 
 
 def split(x, like):
@@ -48,10 +48,7 @@ def log_of_sum(whole, like):
     ``x - high`` is exact where it is small. The low part comes from the exact error of adding the largest element
     (TwoSum), so that nothing is lost where the logarithm of the sum relative to it is tiny.
     """
-    peak, rest = whole.peak, log_sum(whole)
-    total = peak + rest
-    t = total - peak
-    error = (peak - (total - t)) + (rest - t)
+    total, error = two_sum(whole.peak, log_sum(whole))
     high = narrow(total, like)
     return high, narrow(select(absolute(total) < INFINITY, (total - wide(high)) + error, total - total), like)
 
@@ -84,17 +81,16 @@ class _Softmax(Work):
 
     def first(self, v0, n, r, peak):
         x, e, ahead = self.logits(v0, n, r, False), self.kept(v0, r), fetch_ahead(self.x, self.u, r, v0)
-        return State(wide(peak), *exponentials(x, e, self.keep, n, peak, self.u, ahead))
+        return State(None, *exponentials(x, e, self.keep, n, peak, self.u, ahead))
 
     def scales(self, peak, whole):
         like = zeros(self.like)
 
         def softmax():
-            top, total = reference(peak), exponential_sum(whole)
-            share = decay(peak, whole.peak)
-            result, unit = share / total, scale_of_peak(top, like)
+            share, total = decay(peak, whole.peak), exponential_sum(whole)
+            result, unit = share / total, scale_of_peak(peak, like)
             high, low = split(result * unit, like) if like.single else quotient(share * unit, total, like)
-            scale = Scale.of(narrow(top, like))
+            scale = Scale.of(narrow(peak, like))
             e = scale.exp(scale.peak)
             return high, low, smallest_kept(high, like), e, narrow(result, like)
 
@@ -109,21 +105,25 @@ class _Softmax(Work):
         branch(self.log == 0, lambda: self.softmax(v0, n, r, peak, *scale), lambda: self.log_softmax(v0, n, r, *scale))
 
     def softmax(self, v0, n, r, peak, high, low, bound, top, top_result):
-        scale = Scale.of(reference(peak))
+        e, scale = self.kept(v0, r), Scale.of(peak)
 
-        def result(e):  # the exponential of the largest has an error, which would show where the result is 1
-            return select(e == top, top_result, scaled(e, high, low, bound))
+        def result(x):  # the exponential of the largest has an error, which would show where the result is 1
+            return select(x == top, top_result, scaled(x, high, low, bound))
+
+        def from_kept():
+            self.write(v0, n, r, e, result, 0.0)
 
         def from_logits():
             self.write(v0, n, r, self.logits(v0, n, r), lambda x: result(scale.exp(x - scale.base)), 0.0)
 
-        def from_kept():
-            e = self.kept(v0, r)
-            if not self.u.shared:  # one way to write is compiled in 0.15 s less
-                branch(self.keep, lambda: None, lambda: exponentials(self.logits(v0, n, r), e, True, n, peak, self.u))
-            self.write(v0, n, r, e, result, 0.0)
+        def again():
+            exponentials(self.logits(v0, n, r), e, True, n, peak, self.u)
 
-        branch(self.keep if self.u.shared else True, from_kept, from_logits)
+        if self.u.shared:
+            branch(self.keep, from_kept, from_logits)
+        else:  # where it is rare, a second way to write would take 0.1 s to compile
+            branch(self.keep, lambda: None, again)
+            from_kept()
 
     def log_softmax(self, v0, n, r, high, low, *_):
         self.write(v0, n, r, self.logits(v0, n, r), lambda x: (x - high) - low, MINUS_INFINITY)

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from .lanes import (
     LANES,
     Variable,
-    absolute,
     at,
     branch,
     count_lanes,
@@ -43,7 +42,7 @@ from .lanes import (
     wide,
     zeros,
 )
-from .vmath import EXP_BIAS, INFINITY, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, scale_of_peak
+from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, reference, scale_of_peak
 
 CHUNK = {4: 4096, 8: 2048}  # classes of a chunk, by the bytes of a number
 
@@ -122,18 +121,12 @@ def largest(x, n, u):
     return top if u.abreast else splat(top, lane_max(top))
 
 
-def reference(peak):
-    """What logits are compared with: the largest, or 0 where all are minus infinity."""
-    return select(peak == MINUS_INFINITY, zeros(peak), peak)
-
-
 def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
     """``(count, rest)`` of a chunk, ``rest`` as a sum of exponentials of the scale of ``m``.
 
     ``ahead(v)`` is called before vector ``v``. With ``keep`` the exponentials are written to ``e``, which may be ``x``.
     """
-    ties, others, rest = Variable(zeros(x)), Variable(0), Stripes(u)
-    scale = Scale.of(reference(m))
+    others, rest, scale = Variable(zeros(x) if u.abreast else 0), Stripes(u), Scale.of(m)
     top = m - scale.base  # minus infinity where all are
 
     def one(v, k):
@@ -142,17 +135,15 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
         branch(keep, lambda: store(at(e, v), select(small, zeros(x), y), k))
         other = value != top
         rest.add(v, wide(select(other & invert(small), y, zeros(x))))
-        if u.abreast:
-            ties.value = ties.value + select(other, zeros(x), splat(x, 1.0))
-        else:
-            others.value = others.value + count_lanes(other & lanes_below(k))
+        more = select(other, splat(x, 1.0), zeros(x)) if u.abreast else count_lanes(other & lanes_below(k))
+        others.value = others.value + more
 
     vectors = n if u.abreast else n // LANES
     for v in steps(0, vectors):
         ahead(v)
         one(v, LANES)
     if u.abreast:
-        return wide(ties.value), rest.total()
+        return float64_of(n) - wide(others.value), rest.total()
     one(vectors, n % LANES)
     return splat(rest.p, float64_of(n - others.value)), rest.total()
 
@@ -194,9 +185,7 @@ def decay(peak, whole_peak):
 
 def relative_to_peak(state, like):
     """The state of a chunk, with the sum relative to its largest element and not to that element's scale."""
-    top = reference(state.peak)
-    unit = select(absolute(top) < INFINITY, scale_of_peak(top, like), 1.0)
-    return state._replace(rest=state.rest * unit)
+    return state._replace(rest=state.rest * scale_of_peak(state.peak, like))
 
 
 def _relative(state, peak):

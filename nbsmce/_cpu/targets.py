@@ -31,9 +31,9 @@ from .lanes import (
     wide,
     zeros,
 )
-from .sums import NO_CLASS, Stripes, reference
+from .sums import NO_CLASS, Stripes
 from .units import corner, each_vector, of_rows
-from .vmath import INFINITY, tanh
+from .vmath import INFINITY, reference, tanh, two_sum
 
 
 class Rows(NamedTuple):
@@ -178,12 +178,8 @@ def add_rows(values, sums):
     n = values.shape[0]
 
     def one(v, k):
-        x, before = load(at(values.p, v), k), high.value
-        after = before + x
-        part = after - before
-        error = (before - (after - part)) + (x - part)
-        high.value = after
-        low.value = low.value + select(absolute(after) < INFINITY, error, zeros(error))
+        high.value, error = two_sum(high.value, load(at(values.p, v), k))
+        low.value = low.value + select(absolute(high.value) < INFINITY, error, zeros(error))
 
     for v in steps(0, n // LANES):
         one(v, LANES)

@@ -44,9 +44,7 @@ class _Kind(NamedTuple):
 
     ln2: tuple[float, float]
     lowest: float  # exponentials of less are 0: 2**31 of them together are less than the smallest normal number
-    rounder: (
-        float  # leaves an integer in the lowest bits of a sum: n plus the exponent's offset, ready to be shifted there
-    )
+    rounder: float  # leaves n plus the exponent's offset in the lowest bits of a sum, ready to be shifted there
     mantissa: int  # bits
     coefficients: tuple[float, ...]
 
@@ -64,15 +62,25 @@ def _exp_less_1(r, coefficients):
     return fma(r * r, polynomial(r, coefficients), r)
 
 
+def two_sum(a, b):
+    """``a + b`` and the rounding error of it, exactly (Knuth)."""
+    total = a + b
+    t = total - a
+    return total, (a - (total - t)) + (b - t)
+
+
+def reference(peak):
+    """What logits are compared with: the largest, or 0 where all are minus infinity."""
+    return select(peak == MINUS_INFINITY, zeros(peak), peak)
+
+
 def exp_difference(x, m):
     """``exp(x - m) * 2**EXP_BIAS`` for ``x <= m``, within 1.1 ulp of the exponential of the exact difference.
 
-    The rounding error of ``x - m`` (TwoSum, Knuth) enters the reduced argument.
+    The rounding error of ``x - m`` enters the reduced argument.
     """
     kind = _kind(x)
-    d = x - m
-    t = d - x
-    error = (x - (d - t)) - (m + t)
+    d, error = two_sum(x, -m)
     shifted = fma(d, _LOG2_E, kind.rounder)  # below the lowest all that follows is nonsense, and not taken
     n = shifted - kind.rounder
     r = fma(n, -kind.ln2[0], d) + fma(n, -kind.ln2[1], error)
@@ -95,7 +103,8 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, m):
-        """The scale of rows with the largest elements ``m``."""
+        """The scale of rows with the largest elements ``m``; of 0 where that is minus infinity."""
+        m = reference(m)
         kind, size = _kind(m), absolute(m)
         far = (size > (2.0**16 if m.single else 2.0**40)) & (size < INFINITY)
         peak, rounder = select(far, zeros(m), m), splat(m, kind.rounder)
@@ -125,12 +134,12 @@ class Scale(NamedTuple):
 def scale_of_peak(m, like):
     """The scale of rows with the largest elements ``m``, float64 lanes, over ``exp(m)``: from 0.7 to 1.42.
 
-    ``like`` is computed in the type that the rows are.
+    It is 1 where the largest is infinite. ``like`` is computed in the type that the rows are.
     """
     scale, kind = Scale.of(narrow(m, like)), _kind(zeros(like))
     power = wide(kind.rounder - scale.rounder)
     r = fma(power, _LN2_DOUBLE[1], fma(power, _LN2_DOUBLE[0], -wide(scale.peak)))
-    return _exp_less_1(r, kind.coefficients) + 1.0
+    return select(absolute(m) < INFINITY, _exp_less_1(r, kind.coefficients) + 1.0, 1.0)
 
 
 def exp_any(x, m):

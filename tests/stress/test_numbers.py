@@ -28,9 +28,9 @@ def _of_scale(x, m):
 )
 def test_exp_of_every_float32(function, m, power):
     """``exp(x)`` over a power of 2 for all ``x <= m``, against float64; every 1021st of them in the short suite."""
-    step, worst = scaled(1021, 1), 0.0
-    last = int(np.float32(m).view(np.uint32))
-    for start, stop in ((0x80000000, 0xFF800001), (0, last + 1)):
+    step, worst, count = scaled(1021, 1), 0.0, 0
+    ranges = (0x80000000, 0xFF800001), (0, int(np.float32(m).view(np.uint32)) + 1)
+    for start, stop in ranges:
         for first in range(start, stop, step << 22):
             x = np.arange(first, min(first + (step << 22), stop), step, np.uint32).view(np.float32)
             actual = _apply(function, x, np.full_like(x, m)).astype(np.float64)
@@ -39,6 +39,8 @@ def test_exp_of_every_float32(function, m, power):
             exact = np.exp(x[near].astype(np.float64) - power * np.log(2)) * 2.0**60
             ulp = np.spacing(exact.astype(np.float32)).astype(np.float64)
             worst = max(worst, float((np.abs(actual[near] - exact) / ulp).max(initial=0)))
+            count += len(x)
+    assert count == sum(len(range(*bounds, step)) for bounds in ranges)
     assert 0.5 <= worst < 1.1
 
 

@@ -247,7 +247,7 @@ def store_past_cache(p: Pointer, x: Value) -> None:
 
 
 def prefetch(p: Pointer) -> None:
-    """Ask for the cache line at ``p``, which may be any address, to be brought into the second cache."""
+    """Ask for the cache line at ``p``, which may be any address, to be brought into the caches."""
     byte = here().bitcast(p.value, _BYTE.as_pointer())
     call("llvm.prefetch.p0", ir.VoidType(), [byte, I32(0), I32(3), I32(1)])
 
