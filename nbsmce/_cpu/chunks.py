@@ -17,9 +17,10 @@ from .lanes import (
     select,
     smaller,
     store,
+    stored,
 )
 from .sums import CHUNK, STATE_VECTORS, chunk_classes
-from .units import each_vector, fetch, inside, place, plain, shown, together, unpack, view
+from .units import each_vector, fetch, inside, packed, place, plain, shown, together, unpack, view
 from .vmath import MINUS_INFINITY, tanh
 
 
@@ -92,14 +93,17 @@ SCALE_BYTES = 8 * LANES * 8
 
 
 def readable(x, u, r, v0, n, room, fresh=True):
-    """Where ``n`` classes of row ``r`` in ``x`` can be computed on: in place, or in ``room``, copied if ``fresh``."""
-    a = view(x, u, r)
+    """Where ``n`` classes of row ``r`` in ``x`` can be loaded from: in place, or from ``room``, copied if ``fresh``.
+
+    Along rows a copy is of the storage type, too.
+    """
+    a, room = view(x, u, r), room if u.abreast else stored(room, x.p)
 
     def copied():
         branch(fresh, lambda: stage(a, v0, n, u, room))
         return room
 
-    return branch(plain(x, u), lambda: inside(a, v0), copied)
+    return branch(packed(x, u), lambda: place(a, v0), copied)
 
 
 AHEAD = 1 << 14
@@ -118,7 +122,7 @@ def fetch_ahead(x, u, r, v0):
 
 
 def stage(a, v0, n, u, room):
-    """Copy ``n`` classes of a view from vector ``v0`` on, vector after vector, in the type they are computed in.
+    """Copy ``n`` classes of a view from vector ``v0`` on to ``room``, vector after vector.
 
     Lanes that stand for no class or row hold anything.
     """

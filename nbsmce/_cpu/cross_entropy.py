@@ -98,7 +98,7 @@ class _CrossEntropy(Work):
     """One unit."""
 
     fields = State._fields
-    scale_count = 6
+    scale_count = 7
 
     def __init__(
         self, u, place, x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx,
@@ -240,20 +240,22 @@ class _CrossEntropy(Work):
         lse = whole.peak + log_sum(whole)
         upstream = self.upstream()
         factor = upstream * (_formula.gradient_factor(mass, self.options.z_loss, lse) + infinite)
-        unit = branch(self.from_lse, lambda: splat(peak, 1.0), lambda: scale_of_peak(peak, self.like))
-        high, low = quotient(factor * (decay(peak, whole.peak) * unit), exponential_sum(whole), self.like)
+        unit = scale_of_peak(peak, self.like)
+        relative = decay(peak, whole.peak) * select(self.from_lse, splat(unit, 1.0), unit)
+        high, low = quotient(factor * relative, exponential_sum(whole), self.like)
         bound = smallest_kept(absolute(high), self.like)
         live = select(self.targets.live, splat(bound, 1.0), 0.0)
-        return high, low, bound, narrow(upstream, self.like), live, narrow(peak, self.like)
+        return high, low, bound, *(narrow(x, self.like) for x in (upstream, live, peak, unit))
 
     def second(self, v0, n, r, scales):
         u, e, y, mass = self.u, self.kept(v0, r), self.probabilities(v0, n, r), self.mass
-        high, low, bound, share, live, peak = scales
+        high, low, bound, share, live, peak, unit = scales
         softcap, capped = self.options.softcap, room_at(self.room, v0, r)
 
         def powers():
             x = self.logits(v0, n, r)
-            each_vector(n, u, lambda v, k: store(at(e, v), exponential(load(at(x, v), k), peak) * 2.0**EXP_BIAS, k))
+            biased = lambda x: exponential(x, peak, unit) * 2.0**EXP_BIAS  # noqa: E731
+            each_vector(n, u, lambda v, k: store(at(e, v), biased(load(at(x, v), k)), k))
 
         def again():
             exponentials(self.logits(v0, n, r), e, True, n, peak, u)

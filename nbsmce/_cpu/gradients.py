@@ -6,24 +6,30 @@ from numba import intp
 
 from .._compile import MEMORY, STATES, array, kernel
 from .chunks import chunk_count, readable, room_at, rooms
-from .lanes import any_lane, at, branch, fma, invert, load, same_place, select, wide, zeros
+from .lanes import any_lane, at, branch, fma, invert, load, narrow, same_place, select, splat, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import split
 from .sums import State, Stripes
-from .units import each_vector, of_row, streamable, write_results
-from .vmath import INFINITY, MINUS_INFINITY, UNBIAS, exp_any, exp_difference
+from .units import each_vector, of_rows, streamable, write_results
+from .vmath import INFINITY, UNBIAS, Scale, exp_any, reference, scale_of_peak
 
 
-def exponential(x, m):
-    """``exp(x - m)``; the way that can overflow is taken only where it must be."""
-    return branch(any_lane(x - m > 40.0), lambda: exp_any(x, m), lambda: exp_difference(x, m) * UNBIAS)
+def exponential(x, m, unit, usual=lambda p: p, far=lambda p: p):
+    """What ``usual`` makes of ``exp(x - m)``, or ``far`` where that may be infinite, which is rare.
+
+    ``unit`` is the :func:`~.vmath.scale_of_peak` of ``m``.
+    """
+    scale = Scale.of(m)
+    near = lambda: usual(scale.exp(x - scale.base) * (unit * UNBIAS))  # noqa: E731
+    return branch(any_lane(x > m + 40.0), lambda: far(exp_any(x, m)), near)
 
 
 class _ThroughSoftmax(Work):
     """One unit. The state is a sum: its peak is 0, so that parts are just added."""
 
     scale_count = 2
+    together = 1024  # two arrays in, one out: with 4096 numbers of each, twice the first cache, 0.8 of the speed
 
     def __init__(self, u, place, dy, y, out, log, streamed):
         self.u, self.like, self.log = u, dy.p, log
@@ -41,9 +47,9 @@ class _ThroughSoftmax(Work):
         total = Stripes(self.u)
 
         def add(v, k):
-            above = wide(load(at(dy, v), k))
-            products = lambda: total.add_product(v, above, wide(load(at(y, v), k)))  # noqa: E731
-            branch(self.log == 0, products, lambda: total.add(v, above))
+            above = load(at(dy, v), k)
+            products = lambda: total.add_product(v, above, load(at(y, v), k))  # noqa: E731
+            branch(self.log == 0, products, lambda: total.add(v, wide(above)))
 
         each_vector(n, self.u, add)
         return State(zeros(total.p), zeros(total.p), total.total())
@@ -62,8 +68,9 @@ class _ThroughSoftmax(Work):
             above, result = load(at(dy, v, shift), k), load(at(y, v, shift), k)
 
             def log_softmax():
-                p = exponential(result, zeros(result))
-                return fma(-p, high, above) - select(p < INFINITY, p * low, zeros(p))
+                usual = lambda p: fma(-p, low, fma(-p, high, above))  # noqa: E731
+                far = lambda p: fma(-p, high, above) - select(p < INFINITY, p * low, zeros(p))  # noqa: E731
+                return exponential(result, zeros(result), splat(result, 1.0), usual, far)
 
             return branch(self.log == 0, lambda: result * ((above - high) - low), log_softmax)
 
@@ -94,6 +101,7 @@ class _ThroughLogSumExp(Work):
     """One unit. There is nothing to sum: the first pass is empty."""
 
     fields = ()
+    scale_count = 3
 
     def __init__(self, u, place, x, dlse, lse, out, streamed):
         self.u, self.like = u, x.p
@@ -104,12 +112,16 @@ class _ThroughLogSumExp(Work):
     def first(self, v0, n, r, peak):
         return State(None, None, None)
 
+    def scales(self, peak, whole):
+        above, total = of_rows(self.dlse.p, self.u), of_rows(self.lse.p, self.u)
+        total = reference(total)  # a row without a number has no gradient
+        return above, total, narrow(scale_of_peak(wide(total), self.like), self.like)
+
     def second(self, v0, n, r, scales):
-        above, total = of_row(self.dlse.p, self.u, r), of_row(self.lse.p, self.u, r)
-        total = select(total == MINUS_INFINITY, zeros(total), total)  # a row without a number has no gradient
+        above, total, unit = scales
         room = room_at(self.room, v0, r)
         x = readable(self.x, self.u, r, v0, n, room)
-        gradient = lambda v, k, shift: above * exponential(load(at(x, v, shift), k), total)  # noqa: E731
+        gradient = lambda v, k, shift: above * exponential(load(at(x, v, shift), k), total, unit)  # noqa: E731
         write_results(self.out, self.u, r, v0, n, room, self.streamed, gradient)
 
 

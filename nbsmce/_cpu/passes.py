@@ -36,7 +36,7 @@ from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
 from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, narrow, steps, wide
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, relative_to_peak, save, saved
-from .units import unit_at, unit_count, units, visits
+from .units import TOGETHER, together, unit_at, unit_count, units, visits
 
 
 def slot_memory(scratch, slot):
@@ -75,11 +75,11 @@ def _second(work, u, states, c, r, whole, scales, like):
     work.second(*chunk_bounds(u, c, like), r, [kept_row(place, u, r) for place in places])
 
 
-def each_unit(x, lo, hi, scratch, slot, wanted, make):
+def each_unit(x, lo, hi, scratch, slot, most, wanted, make):
     """``make(u, place)`` describes unit ``u``, with scratch memory from ``place`` on; ``wanted`` is the second pass."""
     scales = slot_memory(scratch, slot)
     states = advance(scales, SCALE_BYTES)
-    for u in units(x, lo, hi):
+    for u in units(x, lo, hi, most):
         chunks = _chunks(x)
         work = make(u, at(states, chunks * STATE_VECTORS))
 
@@ -185,7 +185,7 @@ def two_passes(work):
     def each(lo, hi, slot, *arguments):
         *arrays, scratch = arguments
         make = lambda u, place: work(u, place, *arrays)  # noqa: E731
-        each_unit(arrays[0], lo, hi, scratch, slot, work.wants(*arrays), make)
+        each_unit(arrays[0], lo, hi, scratch, slot, work.together, work.wants(*arrays), make)
 
     def part(function):
         def run(lo, hi, slot, *arguments):
@@ -198,7 +198,9 @@ def two_passes(work):
 
     def whole(*arguments):
         *arrays, scratch, grain, launcher, threads = arguments
-        in_parallel(each, unit_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
+        x, most = arrays[0], work.together
+        grain = grain * (together(x.shape[1]) // together(x.shape[1], most))  # Python counts in units of the most
+        in_parallel(each, unit_count(x, most), grain, launcher, threads, *arrays, scratch)
         return work.result(*arrays)
 
     def split(*arguments):
@@ -229,6 +231,7 @@ class Work:
 
     fields: tuple[str, ...] = ("peak", "count", "rest")
     scale_count = 0
+    together = TOGETHER  # numbers in a unit along rows
     writes = True
     like: Any  # a pointer to the type that is computed in
     idle: Any = False  # nothing is to be done but what ``rest`` does

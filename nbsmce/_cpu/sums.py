@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from .lanes import (
     LANES,
     Variable,
+    add_products,
     at,
     branch,
     count_lanes,
@@ -81,15 +82,22 @@ class Stripes:
         for s in range(LANES if u.abreast else 1):
             store(at(self.p, s), zeros(self.p))
 
+    def of(self, v):
+        """The sums that the lanes of vector ``v`` belong to."""
+        return at(self.p, v % LANES) if self.abreast else self.p
+
     def add(self, v, x):
         """Add the float64 lanes of vector ``v``."""
-        p = at(self.p, v % LANES) if self.abreast else self.p
+        p = self.of(v)
         store(p, load(p) + x)
 
     def add_product(self, v, x, y):
-        """Add the products of float64 lanes; those of numbers that came from float32 are exact."""
-        p = at(self.p, v % LANES) if self.abreast else self.p
-        store(p, fma(x, y, load(p)))
+        """Add the products of lanes; those of float32 are exact."""
+        p = self.of(v)
+        if x.single and not self.abreast:
+            add_products(p, x, y)
+        else:
+            store(p, fma(wide(x), wide(y), load(p)))
 
     def total(self):
         """The sum over the stripes, for each row of the unit."""

@@ -12,6 +12,7 @@ from .lanes import (
     advance,
     at,
     branch,
+    float64_of,
     gather_at,
     invert,
     itemsize,
@@ -102,6 +103,16 @@ class Mass(NamedTuple):
     smoothing: Any
     classes: Any  # their number, as float64
 
+    @property
+    def alike(self):
+        """Whether all classes have the same mass."""
+        return invert(self.given) & (self.weight.shape[0] == 0)
+
+    def of_any(self):
+        """The mass of a class where all have the same."""
+        ones = splat(self.weight.p, 1.0)
+        return _formula.target_mass(zeros(ones), ones, self.smoothing, self.classes)
+
     def of(self, y, v0, v, k, u, shift=0):
         """The mass ``q`` of vector ``v`` of a chunk that starts with vector ``v0`` and has the probabilities ``y``."""
 
@@ -117,16 +128,30 @@ class Mass(NamedTuple):
 
 def target_sums(mass, y, x, v0, n, m, u):
     """``(sum(q), sum(q * (m - x)))`` of a chunk; a mass of 0 counts nothing, also on a logit of minus infinity."""
-    total, cross = Stripes(u), Stripes(u)
     top = reference(m)
 
-    def one(v, k):
-        q = mass.of(y, v0, v, k, u)
-        total.add(v, wide(q))
-        cross.add(v, wide(select(q == 0.0, zeros(q), q * (top - load_logits(at(x, v), k)))))
+    def of_each():
+        total, cross = Stripes(u), Stripes(u)
 
-    each_vector(n, u, one)
-    return total.total(), cross.total()
+        def one(v, k):
+            q = mass.of(y, v0, v, k, u)
+            total.add(v, wide(q))
+            cross.add(v, wide(select(q == 0.0, zeros(q), q * (top - load_logits(at(x, v), k)))))
+
+        each_vector(n, u, one)
+        return total.total(), cross.total()
+
+    def of_all():
+        q, gaps, from_top = wide(mass.of_any()), Stripes(u), wide(top)
+
+        def one(v, k):
+            gap = from_top - wide(load(at(x, v), k))
+            gaps.add(v, select(lanes_below(k), gap, zeros(gap)))
+
+        each_vector(n, u, one)
+        return q * float64_of(n), select(q == 0.0, zeros(q), q * gaps.total())
+
+    return branch(mass.alike, of_all, of_each)
 
 
 def first_largest(x, v0, n, m, u):

@@ -37,6 +37,7 @@ from .lanes import (
     steps,
     store,
     store_past_cache,
+    stored,
     transposed,
     zeros,
 )
@@ -57,26 +58,26 @@ class Unit(NamedTuple):
     shared: bool = False  # other threads have other chunks of it
 
 
-def together(classes: Any) -> Any:
-    """How many rows along are one unit."""
+def together(classes: Any, most: int = TOGETHER) -> Any:
+    """How many rows along are one unit, of ``most`` numbers if it is several."""
     rows = LANES
     for fewer in (8, 4, 2, 1):
-        rows = select(classes > TOGETHER // (2 * fewer), fewer, rows)
+        rows = select(classes > most // (2 * fewer), fewer, rows)
     return rows
 
 
-def unit_count(x):
+def unit_count(x, most=TOGETHER):
     """How many units an array has."""
     if len(x.shape) == 2:
-        per = together(x.shape[1])
+        per = together(x.shape[1], most)
         return (x.shape[0] + (per - 1)) // per
     return x.shape[0] * ((x.shape[2] + (LANES - 1)) // LANES)
 
 
-def units(x, lo, hi):
+def units(x, lo, hi, most=TOGETHER):
     """The units ``[lo, hi)`` of ``x``: abreast if it has three dimensions."""
     for i in steps(lo, hi):
-        yield unit_at(x, i, together(x.shape[1]))
+        yield unit_at(x, i, together(x.shape[1], most))
 
 
 def unit_at(x, i, per, shared=False):
@@ -118,9 +119,14 @@ def view(x, u, r):
     return View(p, of_class, of_row) if u.abreast else View(advance(p, r * of_row), of_class * LANES, of_class)
 
 
+def packed(x, u):
+    """Whether the vectors of a unit's rows are neighbours in memory: along rows, no gaps."""
+    return False if u.abreast else x.strides[1] == itemsize(x.p)
+
+
 def plain(x, u):
-    """Whether what ``x`` holds can be computed on where it lies: along rows, no half type, no gaps."""
-    return False if u.abreast or is_half(x.p) else x.strides[1] == itemsize(x.p)
+    """Whether they are also of a type that is computed in."""
+    return False if is_half(x.p) else packed(x, u)
 
 
 def place(a, v, shift=0):
@@ -200,14 +206,15 @@ def each_vector(n, u, action):
 def write_results(out, u, r, v0, n, room, streamed, result):
     """Write ``result(v, k, shift)`` for the vectors of ``n`` classes of row ``r`` from vector ``v0`` on.
 
-    What cannot be written as it is computed is made in ``room`` first. Results that are ``streamed`` begin at a cache
-    line, ``shift`` classes later, after a vector for the classes before.
+    What cannot be written as it is computed is made in ``room`` first, which may hold what ``result`` reads. Results
+    that are ``streamed`` begin at a cache line, ``shift`` classes later, after a vector for the classes before.
     """
-    a, direct = view(out, u, r), plain(out, u)
+    a, direct = view(out, u, r), packed(out, u)
+    room = room if u.abreast else stored(room, a.p)
     line = min(64, LANES * itemsize(a.p))
     to_line = smaller((line - past(place(a, v0), line)) % line // itemsize(a.p), n)
     shift = select(streamed, to_line, 0)
-    to = branch(direct, lambda: inside(a, v0), lambda: room)
+    to = branch(direct, lambda: place(a, v0), lambda: room)
     _from_line(n, u, shift, lambda v, k, s: _write(at(to, v, s), result(v, k, s), k, direct & streamed))
 
     def copy():

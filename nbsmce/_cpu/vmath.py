@@ -186,6 +186,7 @@ def tanh(u):
     z = u * u
     ratio = polynomial(z, _TANH_SINGLE) if u.single else polynomial(z, _TANH_DOUBLE) / polynomial(z, _TANH_DIVISOR)
     size = absolute(u)
-    e = exp_difference(size * -2.0, zeros(u)) * UNBIAS
-    far = 1.0 - 2.0 * e / (e + 1.0)
-    return select(size < 0.625, fma(u * z, ratio, u), select(u < 0.0, -far, far))
+    e = Scale.of(zeros(u)).exp(size * -2.0)
+    far = fma(e / (e + 2.0**EXP_BIAS), -2.0, splat(u, 1.0))  # 1 - 2 e / (e + 1)
+    sign = to_bits(u) & (-(2**31) if u.single else -(2**63))
+    return select(size < 0.625, fma(u * z, ratio, u), from_bits(to_bits(far) | sign))

@@ -50,6 +50,7 @@ if JIT or TYPE_CHECKING:
     from .llvm_across import any_lane, count_lanes, lane, lane_max, lane_min, lane_sum, transposed
     from .llvm_control import Variable, branch, in_njit, steps
     from .llvm_memory import (
+        add_products,
         advance,
         at,
         computed,
@@ -70,6 +71,7 @@ if JIT or TYPE_CHECKING:
         scatter,
         store,
         store_past_cache,
+        stored,
         stripes,
     )
 else:
@@ -102,6 +104,7 @@ else:
     )
     from .python_memory import (
         Variable,
+        add_products,
         advance,
         at,
         branch,
@@ -125,6 +128,7 @@ else:
         steps,
         store,
         store_past_cache,
+        stored,
         stripes,
     )
 
@@ -132,6 +136,7 @@ __all__ = [
     "LANES",
     "Variable",
     "absolute",
+    "add_products",
     "advance",
     "any_lane",
     "at",
@@ -173,6 +178,7 @@ __all__ = [
     "steps",
     "store",
     "store_past_cache",
+    "stored",
     "stripes",
     "to_bits",
     "to_float",

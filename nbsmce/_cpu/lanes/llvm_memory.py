@@ -139,6 +139,11 @@ def computed(p: Pointer, like: Any) -> Pointer:
     return _as(p, computed_type(like.dtype))
 
 
+def stored(p: Pointer, like: Any) -> Pointer:
+    """``p`` as a pointer to the storage type that ``like`` points to."""
+    return _as(p, like.dtype)
+
+
 def float64_at(p: Pointer) -> Pointer:
     """``p`` as a pointer to float64."""
     return _as(p, types.float64)
@@ -148,6 +153,20 @@ def stripes() -> Pointer:
     """Room for sixteen vectors of float64 on the stack."""
     room = cgutils.alloca_once(here(), ir.ArrayType(vector_type(types.float64), LANES))
     return Pointer(types.CPointer(types.float64), here().bitcast(room, ir.DoubleType().as_pointer()))
+
+
+def add_products(p: Pointer, x: Value, y: Value) -> None:
+    """Add the products of float32 lanes to the float64 numbers at ``p``.
+
+    In four parts: what x86 reads from memory it widens by fours in two thirds of the time that it takes by eights.
+    """
+    part, sums = LANES // 4, ir.VectorType(ir.DoubleType(), LANES // 4)
+    for first in range(0, LANES, part):
+        lanes = ir.Constant(ir.VectorType(I32, part), list(range(first, first + part)))
+        a, b = (here().fpext(here().shuffle_vector(v.value, v.value, lanes), sums) for v in (x, y))
+        place = here().bitcast(at(p, 0, first).value, sums.as_pointer())
+        total = call(f"llvm.fma.v{part}f64", sums, [a, b, here().load(place, align=8)])
+        here().store(total, place, align=8)
 
 
 # -- loads and stores --------------------------------------------------------------------------------------------------

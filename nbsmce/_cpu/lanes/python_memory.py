@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .python import _COMPUTED, Vector, computed_dtype
+from .python import _COMPUTED, Vector, computed_dtype, fma, wide
 from .storage import LANES
 
 # -- control -----------------------------------------------------------------------------------------------------------
@@ -75,12 +75,20 @@ def computed(p: Pointer, like: Any) -> Pointer:
     return Pointer(p.address, computed_dtype(like.dtype), p.owner)
 
 
+def stored(p: Pointer, like: Any) -> Pointer:
+    return Pointer(p.address, like.dtype, p.owner)
+
+
 def float64_at(p: Pointer) -> Pointer:
     return Pointer(p.address, np.dtype(np.float64), p.owner)
 
 
 def stripes() -> Pointer:
     return Array(np.empty((LANES, LANES))).p
+
+
+def add_products(p: Pointer, x: Vector, y: Vector) -> None:
+    store(p, fma(wide(x), wide(y), load(p)))
 
 
 def _memory(address: int, dtype: np.dtype, count: int) -> np.ndarray:
