@@ -186,6 +186,14 @@ def test_a_probability_of_0_on_minus_infinity_counts_0():
     assert nbsmce.cross_entropy(logits, [1], weight=[1.0, 0.0, 1.0], reduction="sum") == 0
 
 
+@pytest.mark.parametrize("weight", [None, [1.0, 1.0, 1.0]])
+def test_smoothing_that_is_0_in_the_type_of_the_logits_counts_0(weight):
+    logits = np.array([[1.0, -INF, 0.5]], np.float32)
+    loss = nbsmce.cross_entropy(logits, [0], weight=weight, label_smoothing=1e-60)
+    np.testing.assert_allclose(loss, np.log1p(np.exp(-0.5)), rtol=1e-6)
+    assert nbsmce.cross_entropy(logits, [0], weight=weight, label_smoothing=1e-6) == INF
+
+
 def test_no_rows_and_only_ignored_rows():
     logits = np.zeros((2, 3), np.float32)
     ignored = np.full(2, -100)

@@ -10,8 +10,8 @@ from .lanes import any_lane, at, branch, fma, invert, load, narrow, same_place, 
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import split
-from .sums import State, Stripes
-from .units import each_vector, of_rows, streamable, write_results
+from .sums import State, Stripes, each_vector_of
+from .units import of_rows, streamable, write_results
 from .vmath import INFINITY, UNBIAS, Scale, exp_any, reference, scale_of_peak
 
 
@@ -48,10 +48,10 @@ class _ThroughSoftmax(Work):
 
         def add(v, k):
             above = load(at(dy, v), k)
-            products = lambda: total.add_product(v, above, load(at(y, v), k))  # noqa: E731
-            branch(self.log == 0, products, lambda: total.add(v, wide(above)))
+            products = lambda: total.add_product(above, load(at(y, v), k))  # noqa: E731
+            branch(self.log == 0, products, lambda: total.add(wide(above)))
 
-        each_vector(n, self.u, add)
+        each_vector_of(n, self.u, [total], add)
         return State(zeros(total.p), zeros(total.p), total.total())
 
     def of_chunk(self, state):

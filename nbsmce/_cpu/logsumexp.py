@@ -9,7 +9,7 @@ from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, st
 from .lanes import at, lanes_below, load, load_logits, select, splat, store, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
-from .sums import State, Stripes, exponentials, largest, log_sum
+from .sums import State, Stripes, each_vector_of, exponentials, largest, log_sum
 from .units import each_vector, put_rows, view
 from .vmath import MINUS_INFINITY, UNBIAS, Scale, log1p
 
@@ -78,10 +78,10 @@ def _weighted_exponentials(x, b, n, m, u):
         value = load_logits(at(x, v), k)
         factor = wide(load(at(b, v), k))
         same = (value == m) & lanes_below(k)
-        count.add(v, select(same, factor, zeros(factor)))
-        rest.add(v, select(same, zeros(factor), wide(scale.exp(value - scale.base)) * factor))
+        count.add(select(same, factor, zeros(factor)))
+        rest.add(select(same, zeros(factor), wide(scale.exp(value - scale.base)) * factor))
 
-    each_vector(n, u, one)
+    each_vector_of(n, u, [count, rest], one)
     return count.total(), rest.total()
 
 

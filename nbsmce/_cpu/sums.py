@@ -36,6 +36,7 @@ from .lanes import (
     peek,
     poke,
     select,
+    smaller,
     splat,
     steps,
     store,
@@ -43,7 +44,11 @@ from .lanes import (
     wide,
     zeros,
 )
+from .units import each_vector
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, reference, scale_of_peak
+
+BLOCK = 256
+"""Classes of rows abreast that stay in the first cache."""
 
 CHUNK = {4: 4096, 8: 2048}  # classes of a chunk, by the bytes of a number
 
@@ -79,25 +84,20 @@ class Stripes:
 
     def __init__(self, u):
         self.p, self.abreast = stripes(), u.abreast
+        self.now = self.p  # the sums that the lanes of the present vector belong to
         for s in range(LANES if u.abreast else 1):
             store(at(self.p, s), zeros(self.p))
 
-    def of(self, v):
-        """The sums that the lanes of vector ``v`` belong to."""
-        return at(self.p, v % LANES) if self.abreast else self.p
+    def add(self, x):
+        """Add float64 lanes."""
+        store(self.now, load(self.now) + x)
 
-    def add(self, v, x):
-        """Add the float64 lanes of vector ``v``."""
-        p = self.of(v)
-        store(p, load(p) + x)
-
-    def add_product(self, v, x, y):
+    def add_product(self, x, y):
         """Add the products of lanes; those of float32 are exact."""
-        p = self.of(v)
         if x.single and not self.abreast:
-            add_products(p, x, y)
+            add_products(self.now, x, y)
         else:
-            store(p, fma(wide(x), wide(y), load(p)))
+            store(self.now, fma(wide(x), wide(y), load(self.now)))
 
     def total(self):
         """The sum over the stripes, for each row of the unit."""
@@ -108,6 +108,31 @@ class Stripes:
             half = len(sums) // 2
             sums = [sums[s] + sums[s + half] for s in range(half)]
         return sums[0]
+
+
+def each_vector_of(n, u, sums, action, in_turn=False):
+    """``action(v, k)`` for the vectors of ``n`` classes, which adds to ``sums``.
+
+    Of a block of rows abreast one stripe comes after the other, and LLVM keeps its sums in registers: that takes 0.6 to
+    0.95 of the time. ``in_turn`` takes one class after the other.
+    """
+
+    def stripe(s, vectors):
+        for x in sums:
+            x.now = at(x.p, s)
+        for v in vectors:
+            action(v, LANES)
+
+    if not u.abreast:
+        each_vector(n, u, action)
+    elif in_turn:
+        for v in steps(0, n):
+            stripe(v % LANES, [v])
+    else:
+        for first in steps(0, n, BLOCK):
+            last = smaller(n, first + BLOCK)
+            for s in steps(first, smaller(last, first + LANES)):
+                stripe(s - first, steps(s, last, LANES))
 
 
 # -- one chunk ---------------------------------------------------------------------------------------------------------
@@ -138,21 +163,19 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
     top = m - scale.base  # minus infinity where all are
 
     def one(v, k):
+        ahead(v)
         value = load_logits(at(x, v), k) - scale.base
         y, small = scale.tried(value)
         branch(keep, lambda: store(at(e, v), select(small, zeros(x), y), k))
         other = value != top
-        rest.add(v, wide(select(other & invert(small), y, zeros(x))))
+        rest.add(wide(select(other & invert(small), y, zeros(x))))
         more = select(other, splat(x, 1.0), zeros(x)) if u.abreast else count_lanes(other & lanes_below(k))
         others.value = others.value + more
 
-    vectors = n if u.abreast else n // LANES
-    for v in steps(0, vectors):
-        ahead(v)
-        one(v, LANES)
+    # Where results are kept, going over 10 classes in stripes takes 1.05 to 1.25 of the time.
+    each_vector_of(n, u, [rest], one, in_turn=keep is not False)
     if u.abreast:
         return float64_of(n) - wide(others.value), rest.total()
-    one(vectors, n % LANES)
     return splat(rest.p, float64_of(n - others.value)), rest.total()
 
 

@@ -32,7 +32,7 @@ from .lanes import (
     wide,
     zeros,
 )
-from .sums import NO_CLASS, Stripes
+from .sums import NO_CLASS, Stripes, each_vector_of
 from .units import corner, each_vector, of_rows
 from .vmath import INFINITY, reference, tanh, two_sum
 
@@ -135,10 +135,10 @@ def target_sums(mass, y, x, v0, n, m, u):
 
         def one(v, k):
             q = mass.of(y, v0, v, k, u)
-            total.add(v, wide(q))
-            cross.add(v, wide(select(q == 0.0, zeros(q), q * (top - load_logits(at(x, v), k)))))
+            total.add(wide(q))
+            cross.add(wide(select(q == 0.0, zeros(q), q * (top - load_logits(at(x, v), k)))))
 
-        each_vector(n, u, one)
+        each_vector_of(n, u, [total, cross], one)
         return total.total(), cross.total()
 
     def of_all():
@@ -146,9 +146,9 @@ def target_sums(mass, y, x, v0, n, m, u):
 
         def one(v, k):
             gap = from_top - wide(load(at(x, v), k))
-            gaps.add(v, select(lanes_below(k), gap, zeros(gap)))
+            gaps.add(select(lanes_below(k), gap, zeros(gap)))
 
-        each_vector(n, u, one)
+        each_vector_of(n, u, [gaps], one)
         return q * float64_of(n), select(q == 0.0, zeros(q), q * gaps.total())
 
     return branch(mass.alike, of_all, of_each)
