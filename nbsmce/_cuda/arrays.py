@@ -13,7 +13,8 @@ from .owners import Owner, View, contiguous
 from .places import Matrix
 from .plan import Plan
 
-FLOATING = ("float16", "bfloat16", "float32", "float64")
+HALVES = ("float16", "bfloat16")
+FLOATING = (*HALVES, "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 
 

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _formula
+from .access import access
 from .device import device
 from .families import Work
 from .numbers import arithmetic, double_exp
-from .places import Layout, access, start_of
+from .places import Layout, row_start
 from .states import NO_CLASS, ONE, ZERO, State, exponential_sums, inverse_sum, log_sum
 from .storage import storage
-from .targets import IGNORED, LIVE, OUTSIDE, class_of, first_largest, mass_of, owner, target_of
+from .targets import IGNORED, LIVE, OUTSIDE, class_of, first_largest, mass_of, numbers_of, owner, reader, target_of
 from .teams import INDEX, LARGEST, MASS, team
 
 NAN = np.float64(np.nan)
@@ -27,12 +28,12 @@ class Variant(NamedTuple):
     """What a kernel is compiled for."""
 
     dtype: str
-    vector: bool
+    unit: int  # numbers that are accessed at a time
     capability: int
     gradient: bool
     spread: bool  # every class has target mass
     probabilities: str  # their dtype, or "" for class indices
-    effective: bool  # logits are scaled or capped; the half types by single access only
+    effective: bool  # logits are scaled or capped
     aux: bool
     from_lse: bool  # the log-sum-exp is given
 
@@ -78,30 +79,25 @@ class Numbers(NamedTuple):
 @functools.cache
 def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``kept`` is whether the registers still hold a row when its results are written."""
-    held = storage(variant.dtype, variant.vector, variant.capability)
-    how, rows = arithmetic(held.arithmetic), access(held, layout)
-    number, exp, capped, words_held = how.type, how.exp, how.capped, rows.each
-    low, high, pack, two = held.low, held.high, held.pack, held.numbers == 2
-    effective, spread, aux, from_lse = variant.effective, variant.spread, variant.aux, variant.from_lse
     probabilities, writes = bool(variant.probabilities), variant.gradient
-    exact = how.exact
+    another = probabilities and variant.probabilities != variant.dtype
+    effective, spread, aux, from_lse = variant.effective, variant.spread, variant.aux, variant.from_lse
+    held = storage(variant.dtype, effective or another, variant.capability)
+    how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
+    number, exp, capped, words_held = how.type, how.exp, how.capped, rows.each
+    low, high, pack, two, exact = held.low, held.high, held.pack, held.numbers == 2, how.exact
     keep = kept and writes and not two and not effective
-    single = number is np.float32
-    group = team(layout.threads, single, layout.teams if layout.apart else 0)
-    wide = team(layout.threads, False, layout.teams if layout.apart else 0)
+    group, wide = team(layout, number is np.float32), team(layout, False)
     largest, exponentials = exponential_sums(held, words_held, group, True, keep)
-    read, store, get, put, row_start = rows.load, rows.store, held.get, held.put, start_of(layout)
-    owns, numbered, mass_at = owner(held, layout), class_of(held, layout), mass_of(probabilities, number)
-    first_of_logits = first_largest(held, layout, words_held, low, high)
-    section_classes, zero, least = np.int64(layout.section * held.classes), number(0), number(-np.inf)
+    read, store, get, put = rows.load, rows.store, held.get, held.put
+    owns, reads = owner(held, layout, variant.unit), reader(held, layout)
+    numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
+    first_of_numbers = first_largest(held, layout, words_held, low, high)
+    zero, least, larger, nan = number(0), number(-np.inf), how.larger, number(np.nan)
     add, largest_wide, largest_number = group.add, wide.largest, group.largest
-    likely_low, likely_high, read_likely = low, high, read
-    if probabilities:
-        likely = storage(variant.probabilities, variant.vector, variant.capability)
-        likely_low, likely_high = likely.low, likely.high
-        read_likely = access(likely, layout).load_zeros
-    first_of_likely = first_largest(held, layout, words_held, likely_low, likely_high)
-    held_classes, larger, nan = np.int64(held.classes), how.larger, number(np.nan)
+    read_likely: Any = rows.load_zeros
+    if another:
+        read_likely = numbers_of(variant.probabilities, held, layout, variant.capability)
 
     @device
     def load(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
@@ -115,7 +111,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
 
     @device
     def logit_at(given: Any, options: Any, extent: Any, place: Any, c: Any) -> Any:
-        x = get(given.x.pointer, row_start(given.x, place.row, extent.inner) + c * given.x.step, True, least)
+        x = get(given.x.pointer, row_start(given.x, place) + c * given.x.step, True, least)
         if effective:
             x = capped(x, number(options.scale), number(options.softcap))
         return np.float64(x)
@@ -126,13 +122,13 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         mass = cross = ZERO
         for j in range(words_held):
             c = numbered(j, 0, place)
-            y = likely_low(more[j]) if probabilities else zero
+            y = low(more[j]) if probabilities else zero
             q = mass_at(y, c, place.there and c < extent.classes, given, options)
             mass += np.float64(q)
             if q != zero:
                 cross += np.float64(q * (m - low(words[j])))
             if two:
-                y = likely_high(more[j]) if probabilities else zero
+                y = high(more[j]) if probabilities else zero
                 q = mass_at(y, c + 1, place.there and c + 1 < extent.classes, given, options)
                 mass += np.float64(q)
                 if q != zero:
@@ -140,31 +136,31 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         return mass, cross
 
     @device
-    def sums(words: Any, more: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> Any:
+    def sums(
+        words: Any, more: Any, m: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> Any:
         t = target_of(given, options, extent, place).number
         target = ZERO
-        at = t - place.first * held_classes
-        if t >= 0 and at >= 0 and at < section_classes:
+        if reads(t, place):
             target = logit_at(given, options, extent, place, t)
-        m = largest(words, room)
         mass = cross = likely_value = ZERO
         best = likely_class = NO_CLASS
         if spread:
             mass, cross = spread_sums(words, more, m, given, options, extent, place)
             mass, cross = add(mass, cross, room, MASS)
         if aux:
-            best = -largest_wide(first_of_logits(words, m, extent, place), room, INDEX)
+            best = -largest_wide(first_of_numbers(words, m, extent, place), room, INDEX)
         if aux and probabilities:
             y = zero
             for j in range(words_held):
-                y = larger(y, likely_low(more[j]))
+                y = larger(y, low(more[j]))
                 if two:
-                    y = larger(y, likely_high(more[j]))
+                    y = larger(y, high(more[j]))
             y = largest_number(y, room, LARGEST)
             likely_value = np.float64(y)
         count, rest = exponentials(words, m, room)
         if aux and probabilities:
-            likely_class = -largest_wide(first_of_likely(more, y, extent, place), room, INDEX)
+            likely_class = -largest_wide(first_of_numbers(more, y, extent, place), room, INDEX)
         return State(np.float64(m), count, rest, mass, cross, target, best, likely_value, likely_class)
 
     @device
@@ -265,24 +261,26 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         return g
 
     @device
-    def write(words: Any, more: Any, n: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
+    def write(
+        words: Any, more: Any, stage: Any, n: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> None:
         for j in range(words_held):
-            y = likely_low(more[j]) if probabilities else zero
+            y = low(more[j]) if probabilities else zero
             a = gradient(low(words[j]), y, j, 0, n, given, options, extent, place)
             if two:
-                y = likely_high(more[j]) if probabilities else zero
+                y = high(more[j]) if probabilities else zero
                 b = gradient(high(words[j]), y, j, 1, n, given, options, extent, place)
                 words[j] = pack(a, b)
             else:
                 words[j] = a
-        store(words, wanted.dx, extent, place)
+        store(words, stage, wanted.dx, extent, place)
 
     @device
     def last(n: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
         """The target of a class index is written once more, by the thread that has written it: ``p - 1`` cancels."""
         if place.there and owns(n.target, place):
-            start = row_start(wanted.dx, place.row, extent.inner)
+            start = row_start(wanted.dx, place)
             put(wanted.dx.pointer, start + n.target * wanted.dx.step, n.at_target, True)
 
     more, room = words_held if probabilities else 1, max(group.room, wide.room)
-    return Work(held, load, sums, row, results, write if writes else None, last, words_held, more, room)
+    return Work(held, rows, group, load, largest, sums, row, results, write if writes else None, last, more, room)

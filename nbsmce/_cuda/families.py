@@ -3,9 +3,12 @@
 What is done to a row is a :class:`Work`; a kernel is a family with a work and a layout:
 
 * ``whole``: a team goes over its row alone, and has all of it in registers if it fits: one read, one write;
-* ``section_states``, ``merged_states`` and ``section_results``: a block for each section of a row, for rows longer than
+* ``section_states``, ``merged_states`` and ``section_results``: a team for each section of a row, for rows longer than
   that;
-* ``each``: a block for each section, where there is nothing to sum.
+* ``each``: a team for each section, where there is nothing to sum.
+
+Where the rows are side by side in memory, and have more classes than a warp holds, the threads of a team are *turns* of
+a warp's lanes: one for the largest, one for the sums and one for what is written, each of which reads the row.
 """
 
 from __future__ import annotations
@@ -14,13 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .access import Access
 from .device import cuda, device, instructions
-from .places import Layout, Place
-from .states import FIELDS, merge, save, saved, state_of
+from .places import WARP, ZERO, Layout, of_lane, place_of
+from .states import FIELDS, State, joined, merge, save, saved, state_of
 from .storage import Storage
-from .teams import WARP
+from .teams import LARGEST, Team, tree_of
 
-ZERO = np.int64(0)
 NOTHING = np.float64(0)
 LEAST = np.float64(-np.inf)
 
@@ -30,6 +33,7 @@ class Part(NamedTuple):
 
     states: Any  # room for one for each section, in float64
     first: Any  # row
+    end: Any  # the row behind the last
     sections: Any  # of each row
 
 
@@ -37,14 +41,16 @@ class Work(NamedTuple):
     """What is done to a row, as device functions whose last arguments are ``given, wanted, options, extent, place``."""
 
     held: Storage
+    rows: Access
+    team: Team
     load: Any  # (words, more, …): fills the registers
-    sums: Any  # (words, more, room, …) -> State, if there is something to sum
+    top: Any  # (words): the number whose largest, over the team, the sums are told; None if they need none
+    sums: Any  # (words, more, largest, room, …) -> State, if there is something to sum
     row: Any  # (state, …): the numbers that follow from it
     results: Any  # (numbers, …): writes those of the row; called for one thread of a team
-    write: Any  # (words, more, numbers, …): writes those of the classes; None if there are none
+    write: Any  # (words, more, stage, numbers, …): writes those of the classes; None if there are none
     last: Any  # (numbers, …): after that, by the thread that has written the target
-    words: int  # of each of the two arrays in registers
-    more: int
+    more: int  # words of the second array in registers; the first has those of the access
     room: int  # of shared memory, in float64
 
 
@@ -53,104 +59,173 @@ def nothing(numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, pl
     """For a step that a work does not have."""
 
 
-def _locate(layout: Layout) -> Any:
+def _sizes(work: Work) -> tuple[int, int, int, Any, Any]:
+    """``(words, more, words of the stage, type of a word, type of those)``."""
+    from numba import types
+
+    of = {np.float32: types.float32, np.float64: types.float64, np.uint32: types.uint32}
+    return work.rows.each, work.more, work.rows.stage, of[work.held.word], of[work.held.memory_word]
+
+
+def _room(work: Work, layout: Layout) -> int:
+    """That of a work, and behind it a state for each row in each turn."""
+    return work.room + (layout.turns * layout.teams * FIELDS if layout.loop else 0)
+
+
+def _thread(layout: Layout) -> Any:
     teams, apart = np.int64(layout.teams), layout.apart
 
     @device
-    def locate(rows: Any) -> Any:
+    def thread(block: Any) -> Any:
+        """``(row, lane)``."""
         if apart:
-            row, lane = cuda.blockIdx.x * teams + cuda.threadIdx.x, cuda.threadIdx.y
-        else:
-            row, lane = cuda.blockIdx.x * teams + cuda.threadIdx.y, cuda.threadIdx.x
-        return Place(row, np.int64(lane), ZERO, row < rows)
+            return block * teams + cuda.threadIdx.x, np.int64(cuda.threadIdx.y)
+        return block * teams + cuda.threadIdx.y, np.int64(cuda.threadIdx.x)
 
-    return locate
+    return thread
 
 
-def whole(work: Work, layout: Layout) -> Any:
-    """A team for each row."""
-    held, load, sums, row_of, results, write, last = work[:7]
-    n, m, room_size, word = work.words, work.more, work.room, _type(held)
-    section, per_chunk = np.int64(layout.section), np.int64(held.classes)
-    loop, writes, locate = layout.loop, write is not None, _locate(layout)
-    if not writes:
-        write = nothing
+def _whole_row(layout: Layout) -> Any:
+    thread, place = _thread(layout), place_of(layout.nested)
 
-    def whole_rows(extent: Any, given: Any, wanted: Any, options: Any) -> None:
-        room = cuda.shared.array(room_size, np.float64)
-        words = cuda.local.array(n, word)
-        more = cuda.local.array(m, word)
-        place = locate(extent.rows)
-        load(words, more, given, wanted, options, extent, place)
-        state = sums(words, more, room, given, wanted, options, extent, place)
-        if loop:
-            chunks = (extent.classes + per_chunk - 1) // per_chunk
-            for first in range(section, chunks, section):
-                cuda.syncthreads()  # shared memory is used anew
-                here = Place(place.row, place.lane, first, place.there)
-                load(words, more, given, wanted, options, extent, here)
-                state = merge(state, sums(words, more, room, given, wanted, options, extent, here))
-        numbers = row_of(state, given, wanted, options, extent, place)
-        if place.there and place.lane == 0:
-            results(numbers, given, wanted, options, extent, place)
-        if writes:
-            if loop:
-                for first in range(ZERO, chunks, section):
-                    here = Place(place.row, place.lane, first, place.there)
-                    load(words, more, given, wanted, options, extent, here)
-                    write(words, more, numbers, given, wanted, options, extent, here)
-                    last(numbers, given, wanted, options, extent, here)
-            else:
-                write(words, more, numbers, given, wanted, options, extent, place)
-                last(numbers, given, wanted, options, extent, place)
-
-    return whole_rows
-
-
-def _type(held: Storage) -> Any:
-    from numba import types
-
-    return {np.float32: types.float32, np.float64: types.float64, np.uint32: types.uint32}[held.word]
-
-
-def _section(section: Any) -> Any:
     @device
-    def located(first: Any, sections: Any) -> Any:
-        block = np.int64(cuda.blockIdx.x)
-        return Place(first + block // sections, np.int64(cuda.threadIdx.x), (block % sections) * section, True)
+    def located(extent: Any) -> Any:
+        row, lane = thread(cuda.blockIdx.x)
+        return place(extent, row, lane, ZERO, row < extent.rows)
 
     return located
 
 
+def _section_of_row(layout: Layout) -> Any:
+    thread, place, section = _thread(layout), place_of(layout.nested), np.int64(layout.section)
+
+    @device
+    def located(extent: Any, first: Any, end: Any, sections: Any) -> Any:
+        block = np.int64(cuda.blockIdx.x)
+        row, lane = thread(block // sections)
+        row += first
+        return place(extent, row, lane, (block % sections) * section, row < end)
+
+    return located
+
+
+def _first_pass(work: Work, layout: Layout) -> Any:
+    """``f(words, more, room, …)``: the state of what a team has; its registers hold it still if they all hold it."""
+    load, top, sums, largest, number = work.load, work.top, work.sums, work.team.largest, work.team.number
+    least, threads, lanes, finds = number(-np.inf), layout.threads, layout.lanes, work.top is not None
+    larger, states, of_turn = work.team.larger, work.room, layout.teams * FIELDS
+    tree = tree_of(layout.turns, of_turn, saved, joined)
+
+    @device
+    def at_once(
+        words: Any, more: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> Any:
+        m = least
+        load(words, more, given, wanted, options, extent, place)
+        if finds:
+            m = largest(top(words), room, LARGEST)
+        return sums(words, more, m, room, given, wanted, options, extent, place)
+
+    @device
+    def in_turns(
+        words: Any, more: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> Any:
+        m = least
+        if finds:
+            for lane in range(place.lane, threads, lanes):
+                load(words, more, given, wanted, options, extent, of_lane(place, lane))
+                m = larger(m, top(words))
+            m = largest(m, room, LARGEST)
+        at = states + cuda.threadIdx.x * FIELDS
+        for lane in range(place.lane, threads, lanes):
+            here = of_lane(place, lane)
+            load(words, more, given, wanted, options, extent, here)
+            cuda.syncthreads()  # shared memory is used anew
+            state = sums(words, more, m, room, given, wanted, options, extent, here)
+            if place.lane == 0:
+                save(room, at + lane // lanes * of_turn, state)
+        cuda.syncthreads()
+        return tree(room, at)
+
+    return in_turns if layout.loop else at_once
+
+
+def _second_pass(work: Work, layout: Layout) -> Any:
+    """``f(words, more, stage, numbers, …)``: write the results of what a team has."""
+    load, write, last = work.load, work.write, work.last
+    threads, lanes = layout.threads, layout.lanes
+
+    @device
+    def at_once(
+        words: Any, more: Any, stage: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> None:
+        write(words, more, stage, numbers, given, wanted, options, extent, place)
+        last(numbers, given, wanted, options, extent, place)
+
+    @device
+    def in_turns(
+        words: Any, more: Any, stage: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> None:
+        for lane in range(place.lane, threads, lanes):
+            here = of_lane(place, lane)
+            load(words, more, given, wanted, options, extent, here)
+            write(words, more, stage, numbers, given, wanted, options, extent, here)
+            last(numbers, given, wanted, options, extent, here)
+
+    return in_turns if layout.loop else at_once
+
+
+def whole(work: Work, layout: Layout) -> Any:
+    """A team for each row."""
+    n, m, staged, word, memory_word = _sizes(work)
+    row_of, results, writes, room_size = work.row, work.results, work.write is not None, _room(work, layout)
+    located, first_pass = _whole_row(layout), _first_pass(work, layout)
+    second_pass: Any = _second_pass(work, layout) if writes else None
+
+    def whole_rows(extent: Any, given: Any, wanted: Any, options: Any) -> None:
+        room = cuda.shared.array(room_size, np.float64)
+        stage = cuda.shared.array(staged, memory_word)
+        words = cuda.local.array(n, word)
+        more = cuda.local.array(m, word)
+        place = located(extent)
+        state = first_pass(words, more, room, given, wanted, options, extent, place)
+        numbers = row_of(state, given, wanted, options, extent, place)
+        if place.there and place.lane == 0:
+            results(numbers, given, wanted, options, extent, place)
+        if writes:
+            second_pass(words, more, stage, numbers, given, wanted, options, extent, place)
+
+    return whole_rows
+
+
 def section_states(work: Work, layout: Layout) -> Any:
     """The state of each section, to ``states``."""
-    held, load, sums = work[:3]
-    n, m, room_size, word = work.words, work.more, work.room, _type(held)
-    located = _section(np.int64(layout.section))
+    n, m, _, word, _ = _sizes(work)
+    located, first_pass, room_size = _section_of_row(layout), _first_pass(work, layout), _room(work, layout)
 
     def states_of_sections(extent: Any, given: Any, wanted: Any, options: Any, part: Any) -> None:
         room = cuda.shared.array(room_size, np.float64)
         words = cuda.local.array(n, word)
         more = cuda.local.array(m, word)
-        place = located(part.first, part.sections)
-        load(words, more, given, wanted, options, extent, place)
-        state = sums(words, more, room, given, wanted, options, extent, place)
-        if place.lane == 0:
-            save(part.states, np.int64(cuda.blockIdx.x), state)
+        place = located(extent, part.first, part.end, part.sections)
+        state = first_pass(words, more, room, given, wanted, options, extent, place)
+        if place.there and place.lane == 0:
+            section = np.int64(cuda.blockIdx.x) % part.sections
+            save(part.states, ((place.row - part.first) * part.sections + section) * FIELDS, state)
 
     return states_of_sections
 
 
-def merged_states(work: Work, _: Layout) -> Any:
+def merged_states(work: Work, layout: Layout) -> Any:
     """The state of each row, in the place of that of its first section; and the results that follow. A warp each."""
-    row_of, results = work.row, work.results
+    row_of, results, place_at = work.row, work.results, place_of(layout.nested)
     by16, by8, by4, by2, by1 = (_state_of_lane(instructions.shuffle64(mask)) for mask in (16, 8, 4, 2, 1))
 
     def states_of_rows(extent: Any, given: Any, wanted: Any, options: Any, part: Any) -> None:
         at, lane = np.int64(cuda.blockIdx.x) * part.sections, np.int64(cuda.threadIdx.x)
         state = state_of(LEAST, NOTHING, NOTHING)
         for i in range(lane, part.sections, WARP):
-            state = merge(state, saved(part.states, at + i))
+            state = merge(state, saved(part.states, (at + i) * FIELDS))
         state = merge(state, by16(state))
         state = merge(state, by8(state))
         state = merge(state, by4(state))
@@ -158,16 +233,14 @@ def merged_states(work: Work, _: Layout) -> Any:
         state = merge(state, by1(state))
         cuda.syncthreads()
         if lane == 0:
-            save(part.states, at, state)
-            place = Place(part.first + cuda.blockIdx.x, lane, ZERO, True)
+            save(part.states, at * FIELDS, state)
+            place = place_at(extent, part.first + cuda.blockIdx.x, lane, ZERO, True)
             results(row_of(state, given, wanted, options, extent, place), given, wanted, options, extent, place)
 
     return states_of_rows
 
 
 def _state_of_lane(shuffle: Any) -> Any:
-    from .states import State
-
     @device
     def of_lane(s: Any) -> Any:
         return State(
@@ -180,41 +253,41 @@ def _state_of_lane(shuffle: Any) -> Any:
 
 def section_results(work: Work, layout: Layout) -> Any:
     """The results of each section, from the states of the rows."""
-    held, load, row_of, write, last = work.held, work.load, work.row, work.write, work.last
-    n, m, word = work.words, work.more, _type(held)
-    located = _section(np.int64(layout.section))
+    n, m, staged, word, memory_word = _sizes(work)
+    load, row_of, loads = work.load, work.row, not layout.loop
+    located, second_pass = _section_of_row(layout), _second_pass(work, layout)
 
     def results_of_sections(extent: Any, given: Any, wanted: Any, options: Any, part: Any) -> None:
+        stage = cuda.shared.array(staged, memory_word)
         words = cuda.local.array(n, word)
         more = cuda.local.array(m, word)
-        place = located(part.first, part.sections)
-        load(words, more, given, wanted, options, extent, place)
-        state = saved(part.states, (place.row - part.first) * part.sections)
+        place = located(extent, part.first, part.end, part.sections)
+        if loads:
+            load(words, more, given, wanted, options, extent, place)
+        state = state_of(LEAST, NOTHING, NOTHING)
+        if place.there:
+            state = saved(part.states, (place.row - part.first) * part.sections * FIELDS)
         numbers = row_of(state, given, wanted, options, extent, place)
-        write(words, more, numbers, given, wanted, options, extent, place)
-        last(numbers, given, wanted, options, extent, place)
+        second_pass(words, more, stage, numbers, given, wanted, options, extent, place)
 
     return results_of_sections
 
 
 def each(work: Work, layout: Layout) -> Any:
     """The results of each section, where nothing is summed."""
-    held, load, row_of, write, last = work.held, work.load, work.row, work.write, work.last
-    n, m, word = work.words, work.more, _type(held)
-    section = np.int64(layout.section)
-    locate, teams = _locate(layout), np.int64(layout.teams)
+    n, m, staged, word, memory_word = _sizes(work)
+    load, row_of, write, last = work.load, work.row, work.write, work.last
+    located = _section_of_row(layout)
 
     def results(extent: Any, given: Any, wanted: Any, options: Any, sections: Any) -> None:
+        stage = cuda.shared.array(staged, memory_word)
         words = cuda.local.array(n, word)
         more = cuda.local.array(m, word)
-        place = locate(extent.rows)
-        block = np.int64(cuda.blockIdx.x)
-        row = (block // sections) * teams + (place.row - block * teams)
-        here = Place(row, place.lane, (block % sections) * section, row < extent.rows)
-        load(words, more, given, wanted, options, extent, here)
-        numbers = row_of(state_of(LEAST, NOTHING, NOTHING), given, wanted, options, extent, here)
-        write(words, more, numbers, given, wanted, options, extent, here)
-        last(numbers, given, wanted, options, extent, here)
+        place = located(extent, ZERO, extent.rows, sections)
+        load(words, more, given, wanted, options, extent, place)
+        numbers = row_of(state_of(LEAST, NOTHING, NOTHING), given, wanted, options, extent, place)
+        write(words, more, stage, numbers, given, wanted, options, extent, place)
+        last(numbers, given, wanted, options, extent, place)
 
     return results
 

@@ -10,12 +10,12 @@ from .. import _arrays
 from . import gradients
 from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
-from .arrays import Call, arranged, broadcast, computed, matrix_of, no_matrix
+from .arrays import HALVES, Call, arranged, broadcast, computed, matrix_of, no_matrix
 from .calls import planned
 from .copies import copy
 from .launch import nowhere
 from .owners import View
-from .rows import Task, can_be_vectors, over_rows
+from .rows import Task, over_rows, unit_of
 
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
@@ -34,8 +34,8 @@ def _softmax(call: Call, axis: Any, log: bool) -> View:
     views = [data, result] if mask is None else [data, mask, result]
     found = arranged(call, views, axes)
     x_view, y_view, strides = found.views[0], found.views[-1], found.rows.arrays
-    vector = mask is None and can_be_vectors(found.views, found.rows, data.dtype)
-    variant = softmax_kernels.Variant(data.dtype, vector, call.plan.capability, log, mask is not None)
+    unit = unit_of(found.views, found.rows, data.dtype)
+    variant = softmax_kernels.Variant(data.dtype, unit, call.plan.capability, log, mask is not None)
     given = softmax_kernels.Given(
         matrix_of(x_view, strides[0]), no_matrix("uint8") if mask is None else matrix_of(found.views[1], strides[1])
     )
@@ -65,9 +65,9 @@ def _softmax_backward(call: Call, axis: Any, log: bool) -> View:
     if not result.size:
         return result
     found = arranged(call, [above, below, result], axes)
-    vector = can_be_vectors(found.views, found.rows, dtype)
+    unit = unit_of(found.views, found.rows, dtype)
     matrices = [matrix_of(v, s) for v, s in zip(found.views, found.rows.arrays, strict=True)]
-    task = Task(gradients.through_softmax, gradients.Variant(dtype, vector, call.plan.capability, log))
+    task = Task(gradients.through_softmax, gradients.Variant(dtype, unit, call.plan.capability, log))
     given, wanted = gradients.Given(*matrices[:2]), gradients.Wanted(matrices[2])
     over_rows(call.plan, task, found.rows, given, wanted, gradients.NO_OPTIONS)
     if found.written is not None:
@@ -103,11 +103,12 @@ def _logsumexp(call: Call, axis: Any, keepdims: bool, return_sign: bool) -> Any:
         no_matrix(dtype) if factors is None else matrices.pop(0),
     )
     wanted = logsumexp_kernels.Wanted(lse.pointer(), nowhere(dtype) if sign is None else sign.pointer())
-    vector = len(views) == 1 and can_be_vectors(found.views, found.rows, data.dtype)
+    unit = unit_of(found.views, found.rows, data.dtype)
     variant = logsumexp_kernels.Variant(
-        data.dtype, vector, call.plan.capability, mask is not None, "" if factors is None else factors.dtype
+        data.dtype, unit, call.plan.capability, mask is not None, "" if factors is None else factors.dtype
     )
-    task = Task(logsumexp_kernels.work, variant, writes=False)
+    narrow = factors is not None and data.dtype in HALVES
+    task = Task(logsumexp_kernels.work, variant, writes=False, narrow=narrow)
     over_rows(call.plan, task, found.rows, given, wanted, logsumexp_kernels.Options(float(return_sign)))
     if lse is not result:
         copy(call.plan, lse, result)
@@ -146,8 +147,8 @@ def _logsumexp_backward(call: Call, axis: Any) -> View:
         return result
     found = arranged(call, [data, result], axes)
     matrices = [matrix_of(v, s) for v, s in zip(found.views, found.rows.arrays, strict=True)]
-    vector = can_be_vectors(found.views, found.rows, data.dtype)
-    variant = gradients.Variant(data.dtype, vector, call.plan.capability, False)
+    unit = unit_of(found.views, found.rows, data.dtype)
+    variant = gradients.Variant(data.dtype, unit, call.plan.capability, False)
     given, wanted = gradients.GivenOfSum(matrices[0], above, total), gradients.Wanted(matrices[1])
     task = Task(gradients.through_logsumexp, variant, sums=False)
     over_rows(call.plan, task, found.rows, given, wanted, gradients.NO_OPTIONS)

@@ -7,22 +7,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .access import access
 from .device import device, instructions
 from .families import Work, nothing
 from .numbers import MINUS_INFINITY, arithmetic
-from .places import Layout, access
+from .places import Layout
 from .states import ZERO, state_of
 from .storage import storage
 from .teams import SUM, team
 
 fma = instructions.fma
+LEAST = np.float64(-np.inf)
 
 
 class Variant(NamedTuple):
     """What a kernel is compiled for."""
 
     dtype: str
-    vector: bool
+    unit: int  # numbers that are accessed at a time
     capability: int
     log: bool  # of log_softmax
 
@@ -53,12 +55,12 @@ class Total(NamedTuple):
 @functools.cache
 def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``dx = y * (dy - sum(dy * y))``, or for ``y = log_softmax(x)``: ``dy - exp(y) * sum(dy)``."""
-    held = storage(variant.dtype, variant.vector, variant.capability)
-    how, rows = arithmetic(held.arithmetic), access(held, layout)
+    held = storage(variant.dtype, False, variant.capability)
+    how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
     number, exp, exact, words_held, log = how.type, how.exp, how.exact, rows.each, variant.log
     low, high, low_again, high_again, pack = held.low, held.high, held.low_again, held.high_again, held.pack
     two, zero = held.numbers == 2, how.type(0)
-    group = team(layout.threads, number is np.float32, layout.teams if layout.apart else 0)
+    group = team(layout, number is np.float32)
     read, store, add = rows.load_zeros, rows.store, group.add
 
     @device
@@ -93,9 +95,11 @@ def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
     of_thread = add_exactly if exact else add_shortly
 
     @device
-    def sums(words: Any, more: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> Any:
+    def sums(
+        words: Any, more: Any, m: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> Any:
         total, _ = add(of_thread(words, more), ZERO, room, SUM)
-        return state_of(ZERO, ZERO, total)
+        return state_of(LEAST, ZERO, total)
 
     @device
     def row(state: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> Any:
@@ -112,7 +116,7 @@ def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
 
     @device
     def write(
-        words: Any, more: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+        words: Any, more: Any, stage: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
     ) -> None:
         for j in range(words_held):
             if two:
@@ -121,9 +125,9 @@ def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
                 )
             else:
                 words[j] = gradient(words[j], more[j], numbers)
-        store(words, wanted.dx, extent, place)
+        store(words, stage, wanted.dx, extent, place)
 
-    return Work(held, load, sums, row, nothing, write, nothing, words_held, words_held, group.room)
+    return Work(held, rows, group, load, None, sums, row, nothing, write, nothing, words_held, group.room)
 
 
 class GivenOfSum(NamedTuple):
@@ -142,8 +146,8 @@ class OfSum(NamedTuple):
 @functools.cache
 def through_logsumexp(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``dx = dlse * exp(x - lse)``; a row without a number has no gradient."""
-    held = storage(variant.dtype, variant.vector, variant.capability)
-    how, rows = arithmetic(held.arithmetic), access(held, layout)
+    held = storage(variant.dtype, False, variant.capability)
+    how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
     number, exp, words_held = how.type, how.exp, rows.each
     low, high, pack, two, zero = held.low, held.high, held.pack, held.numbers == 2, how.type(0)
     read, store = rows.load, rows.store
@@ -164,7 +168,7 @@ def through_logsumexp(variant: Variant, layout: Layout, kept: bool) -> Work:
 
     @device
     def write(
-        words: Any, more: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+        words: Any, more: Any, stage: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
     ) -> None:
         for j in range(words_held):
             if two:
@@ -173,6 +177,6 @@ def through_logsumexp(variant: Variant, layout: Layout, kept: bool) -> Work:
                 )
             else:
                 words[j] = numbers.above * exp(words[j], numbers.lse)
-        store(words, wanted.dx, extent, place)
+        store(words, stage, wanted.dx, extent, place)
 
-    return Work(held, load, nothing, row, nothing, write, nothing, words_held, 1, 1)
+    return Work(held, rows, team(layout, True), load, None, nothing, row, nothing, write, nothing, 1, 1)

@@ -7,11 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .places import Layout
-
-WARP = 32
-ACCESS = 16  # bytes
-ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+from .access import STRIDED
+from .places import WARP, Layout
+from .storage import ITEMSIZES, numbers_of_chunk
 
 # Up to how many chunks of 16 bytes a row may have for so many threads with so many chunks each.
 TEAMS = (
@@ -21,9 +19,10 @@ TEAMS = (
 # The same for kernels that need more registers for each chunk.
 NARROW_TEAMS = (*TEAMS[:8], (256, 64, 4), (512, 128, 4), (1024, 256, 4), (2048, 512, 4))
 BLOCK = 128  # threads, of teams that are smaller
+SIDE_BY_SIDE = 512  # the same where neighbouring threads have neighbouring rows
 SECTION = (256, 8)
 NARROW_SECTION = (256, 4)
-SIDE_BY_SIDE = 32  # teams of 8 threads, where neighbouring threads have neighbouring rows
+NO_SUMS = (32, 4)  # of rows side by side, where nothing is summed
 
 
 class Strides(NamedTuple):
@@ -85,10 +84,12 @@ def rows_of(shape: tuple[int, ...], axes: tuple[int, ...], strides: tuple[tuple[
     return Rows(math.prod(sizes), 1, math.prod(class_sizes), tuple(map(Strides, outer, nothing, steps)))
 
 
-def aligned(address: int, itemsize: int, strides: Strides, classes: int) -> bool:
-    """Whether the rows of an array can be accessed 16 bytes at a time."""
-    numbers = (address, classes * itemsize, strides.outer * itemsize, strides.inner * itemsize)
-    return strides.step == 1 and not any(n % ACCESS for n in numbers)
+def unit_of(address: int, dtype: str, strides: Strides, classes: int) -> int:
+    """The most numbers that the rows of an array can be accessed by at a time: up to 16 bytes of them, or STRIDED."""
+    numbers = numbers_of_chunk(dtype)
+    if strides.step != 1:
+        return STRIDED
+    return math.gcd(numbers, address // ITEMSIZES[dtype], classes, strides.outer, strides.inner)
 
 
 def side_by_side(rows: Rows) -> bool:
@@ -98,27 +99,33 @@ def side_by_side(rows: Rows) -> bool:
     return rows.rows > 1 and abs(first.step) != 1 and abs(neighbour) < abs(first.step)
 
 
-def resident(rows: Rows, words: int, numbers: int, vector: bool, narrow: bool = False) -> Layout | None:
+def resident(rows: Rows, numbers: int, narrow: bool = False) -> Layout | None:
     """The threads for each row; None if a row is too long for one team.
 
-    ``words`` are those of 16 bytes and ``numbers`` how many a chunk has of what it is accessed by. Only the number of
-    classes and the way of access count, so the sums of a row do not depend on how many rows there are.
+    ``numbers`` are those of 16 bytes. What the order of a row's sums depends on, the threads of a team and how many
+    chunks they have, follows from the number of classes alone: not from how many rows there are, or how they lie.
     """
-    per_chunk = 1 if vector else words
-    if side_by_side(rows):
-        if rows.classes <= 8 * words:
-            chunks = max(words, 1 << (rows.classes - 1).bit_length()) if rows.classes else words
-            return Layout(1, chunks, BLOCK, True, False, rows.nested)
-        # More than so many a thread, and ptxas spills what lives across a 64-bit division.
-        return Layout(8, words, SIDE_BY_SIDE, True, rows.classes > 8 * words, rows.nested)
-    chunks_of_row = -(-rows.classes // (words * numbers if vector else words))
+    chunks_of_row = -(-rows.classes // numbers)
     for limit, threads, chunks in NARROW_TEAMS if narrow else TEAMS:
         if chunks_of_row <= limit:
-            return Layout(threads, chunks * per_chunk, max(1, BLOCK // threads), False, False, rows.nested)
+            return _in_blocks(rows, threads, chunks)
     return None
 
 
-def sections(rows: Rows, words: int, vector: bool, narrow: bool = False) -> Layout:
+def sections(rows: Rows, narrow: bool = False) -> Layout:
     """The threads for each section of a longer row."""
-    threads, chunks = NARROW_SECTION if narrow else SECTION
-    return Layout(threads, chunks * (1 if vector else words), 1, False, False, rows.nested)
+    return _in_blocks(rows, *(NARROW_SECTION if narrow else SECTION))
+
+
+def without_sums(rows: Rows, numbers: int, narrow: bool = False) -> Layout:
+    """The threads for each section of a row of which nothing is summed."""
+    team = resident(rows, numbers, narrow)
+    if side_by_side(rows):
+        return _in_blocks(rows, *NO_SUMS) if team is None or team.loop else team
+    return sections(rows, narrow) if team is None or rows.classes > 256 * numbers else team
+
+
+def _in_blocks(rows: Rows, threads: int, chunks: int) -> Layout:
+    apart = side_by_side(rows)
+    teams = SIDE_BY_SIDE // min(threads, WARP) if apart else BLOCK // threads
+    return Layout(threads, chunks, max(1, teams), apart, rows.nested)

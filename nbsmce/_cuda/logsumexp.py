@@ -7,13 +7,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .access import access
 from .device import device, instructions
 from .families import Work, nothing
 from .numbers import MINUS_INFINITY, arithmetic
-from .places import Layout, access
+from .places import Layout
 from .softmax import hide
 from .states import ONE, ZERO, exponential_sums, log_sum, state_of
 from .storage import storage
+from .targets import numbers_of
 from .teams import SUM, team
 
 log1p = instructions.log1p
@@ -24,10 +26,10 @@ class Variant(NamedTuple):
     """What a kernel is compiled for."""
 
     dtype: str
-    vector: bool
+    unit: int  # numbers that are accessed at a time
     capability: int
-    masked: bool  # single access only, as is
-    factors: str  # the dtype of the factors, or ""
+    masked: bool
+    factors: str  # their dtype, that which is computed in, or ""
 
 
 class Given(NamedTuple):
@@ -53,19 +55,17 @@ class Numbers(NamedTuple):
 @functools.cache
 def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     """The logarithm of the sum, and its sign."""
-    held = storage(variant.dtype, variant.vector, variant.capability)
-    how, rows = arithmetic(held.arithmetic), access(held, layout)
-    number, exp, words_held = how.type, how.exp, rows.each
     masked, weighted = variant.masked, bool(variant.factors)
-    group = team(layout.threads, number is np.float32, layout.teams if layout.apart else 0)
+    held = storage(variant.dtype, weighted, variant.capability)
+    how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
+    number, exp, words_held = how.type, how.exp, rows.each
+    group = team(layout, number is np.float32)
     largest, exponentials = exponential_sums(held, words_held, group, True, False)
     read, add = rows.load, group.add
     least, zero = number(-np.inf), number(0)
-    hide_x: Any = hide(words_held, layout, -np.inf, number) if masked else None
-    hide_b: Any = hide(words_held, layout, 0.0, number) if masked else None
-    read_factors: Any = None
-    if weighted:
-        read_factors = access(storage(variant.factors, False, variant.capability), layout).load_zeros
+    hide_x: Any = hide(held, layout, least if weighted else held.least) if masked else None
+    hide_b: Any = hide(held, layout, zero) if masked and weighted else None
+    read_factors: Any = numbers_of(variant.factors, held, layout, variant.capability) if weighted else None
 
     @device
     def load(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
@@ -92,8 +92,9 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         return count, rest
 
     @device
-    def sums(words: Any, more: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> Any:
-        m = largest(words, room)
+    def sums(
+        words: Any, more: Any, m: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> Any:
         if weighted:
             count, rest = weighted_sums(words, more, m)
             count, rest = add(count, rest, room, SUM)
@@ -133,4 +134,5 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             lse = NAN
         wanted.lse[place.row] = number(lse)
 
-    return Work(held, load, sums, row, results, None, nothing, words_held, words_held if weighted else 1, group.room)
+    more = words_held if weighted else 1
+    return Work(held, rows, group, load, largest, sums, row, results, None, nothing, more, group.room)

@@ -11,7 +11,7 @@ from .._spec import Aux, LossSpec, Wanted
 from . import cross_entropy as kernels
 from . import nll as kernels_nll
 from . import reductions
-from .arrays import FLOATING, INTEGERS, Call, arranged, computed, matrix_of, no_matrix
+from .arrays import FLOATING, HALVES, INTEGERS, Call, arranged, computed, matrix_of, no_matrix
 from .calls import planned
 from .copies import clear, copy
 from .launch import nowhere
@@ -19,7 +19,7 @@ from .options import Options
 from .owners import View
 from .places import Extent
 from .plan import Noted, Reduced
-from .rows import Task, can_be_vectors, over_rows
+from .rows import Task, over_rows, unit_of
 
 
 class Losses:
@@ -196,10 +196,10 @@ def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstre
     from_lse = "lse" in call.views and not spread
     views = [v for v in (data, y, result) if v is not None]
     found = arranged(call, views, (common.axis,), result is not None)
-    strides, half = found.rows.arrays, data.dtype in ("float16", "bfloat16")
-    vector = can_be_vectors(found.views, found.rows, data.dtype) and not (half and effective)
+    strides = found.rows.arrays
+    unit = unit_of(found.views, found.rows, data.dtype)
     variant = kernels.Variant(
-        data.dtype, vector, call.plan.capability, wanted.gradient, spread, "" if y is None else y.dtype, effective,
+        data.dtype, unit, call.plan.capability, wanted.gradient, spread, "" if y is None else y.dtype, effective,
         wanted.aux, from_lse,
     )  # fmt: skip
     given = kernels.Given(
@@ -212,7 +212,8 @@ def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstre
         *aux.pointers,
     )  # fmt: skip
     if common.count:
-        task = Task(kernels.work, variant, not from_lse, wanted.gradient, half and spread)
+        narrow = data.dtype in HALVES and (spread or effective)
+        task = Task(kernels.work, variant, not from_lse, wanted.gradient, narrow)
         over_rows(call.plan, task, found.rows, given, results, common.options(wanted.loss))
     value: View | Reduced | None = None
     if wanted.loss:

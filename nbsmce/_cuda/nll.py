@@ -8,7 +8,8 @@ import numpy as np
 
 from .device import cuda
 from .numbers import arithmetic
-from .places import Layout, Place, start_of
+from .places import ZERO as FIRST
+from .places import place_of, row_start
 from .plan import Plan
 from .states import ZERO
 from .storage import storage
@@ -42,18 +43,17 @@ class Kernel(NamedTuple):
     def __call__(self) -> Any:
         held = storage(self.dtype, False, self.capability)
         get, put, number = held.get, held.put, arithmetic(held.arithmetic).type
-        row_start = start_of(Layout(1, 1, THREADS, True, False, self.nested))
-        gradient, least = self.gradient, number(-np.inf)
+        gradient, least, place_at = self.gradient, number(-np.inf), place_of(self.nested)
 
         def of_rows(extent: Any, x: Any, given: Any, wanted: Any, options: Any) -> None:
             row = np.int64(cuda.blockIdx.x) * THREADS + cuda.threadIdx.x
-            place = Place(row, np.int64(0), np.int64(0), row < extent.rows)
+            place = place_at(extent, row, FIRST, FIRST, row < extent.rows)
             t = target_of(given, options, extent, place)
             if place.there:
                 share = t.weight
                 if options.sampled != 0:
                     share *= np.float64(given.sample[row])
-                at = row_start(x, row, extent.inner) + t.number * x.step
+                at = row_start(x, place) + t.number * x.step
                 if gradient:
                     share *= options.upstream
                     if options.dloss_of_rows != 0:

@@ -1,14 +1,19 @@
-"""Rows in memory, and the part of one that a thread has in its registers."""
+"""Rows in memory, and which classes of one a thread has.
+
+The chunks of a row are given to the threads of its team in turn, whatever way they come to its registers, so that the
+order of a sum depends on nothing but the number of classes and their dtype.
+"""
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .device import device
-from .storage import Storage
+
+WARP = 32
+ZERO = np.int64(0)
 
 
 class Matrix(NamedTuple):
@@ -36,6 +41,8 @@ class Place(NamedTuple):
     """What a thread has: every ``threads``-th chunk of a row from ``first + lane`` on."""
 
     row: Any
+    outer: Any  # row // inner
+    inner: Any  # row % inner
     lane: Any
     first: Any
     there: Any  # whether there is such a row
@@ -48,7 +55,6 @@ class Layout(NamedTuple):
     chunks: int  # that a thread holds
     teams: int  # of a block
     apart: bool  # neighbouring threads are on neighbouring rows, not on neighbouring classes
-    loop: bool  # a row has more than the team holds, and is gone over section by section
     nested: bool  # rows lie in memory with two strides, of which finding a row takes a division
 
     @property
@@ -56,49 +62,48 @@ class Layout(NamedTuple):
         """The chunks that a team holds."""
         return self.threads * self.chunks
 
+    @property
+    def lanes(self) -> int:
+        """The threads of a team that there are at a time; where rows are side by side, they may take turns."""
+        return min(self.threads, WARP) if self.apart else self.threads
+
+    @property
+    def turns(self) -> int:
+        """How many."""
+        return self.threads // self.lanes
+
+    @property
+    def loop(self) -> bool:
+        """Whether there is more than one."""
+        return self.turns > 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The threads of a block."""
+        return (self.teams, self.lanes) if self.apart else (self.threads, self.teams)
+
+
+def place_of(nested: bool) -> Any:
+    """``f(extent, row, lane, first, there)``. The division is here, where a thread holds nothing yet."""
+
+    @device
+    def place(extent: Any, row: Any, lane: Any, first: Any, there: Any) -> Any:
+        outer, inner = row, ZERO
+        if nested:
+            outer = row // extent.inner
+            inner = row - outer * extent.inner
+        return Place(row, outer, inner, lane, first, there)
+
+    return place
+
 
 @device
-def _start(matrix: Any, row: Any, inner: Any) -> Any:
-    return row * matrix.outer
+def of_lane(place: Any, lane: Any) -> Any:
+    """The place of another thread of the team."""
+    return Place(place.row, place.outer, place.inner, lane, place.first, place.there)
 
 
 @device
-def _nested_start(matrix: Any, row: Any, inner: Any) -> Any:
-    return (row // inner) * matrix.outer + (row % inner) * matrix.inner
-
-
-def start_of(layout: Layout) -> Any:
-    """``f(matrix, row, inner)``: the index of a row's first class."""
-    return _nested_start if layout.nested else _start
-
-
-class Access(NamedTuple):
-    """Reading and writing what a thread has of a row."""
-
-    load: Any  # (words, matrix, extent, place)
-    load_zeros: Any
-    store: Any
-    each: Any  # the number of words
-
-
-@functools.cache
-def access(held: Storage, layout: Layout) -> Access:
-    chunks, threads = layout.chunks, np.int64(layout.threads)
-    classes_of_chunk = np.int64(held.classes)
-    vector, row_start = held.vector, start_of(layout)
-
-    def mover(move: Any) -> Any:
-        @device
-        def moved(words: Any, matrix: Any, extent: Any, place: Any) -> None:
-            start = row_start(matrix, place.row, extent.inner)
-            for k in range(chunks):
-                c = (place.first + k * threads + place.lane) * classes_of_chunk
-                there = place.there and c < extent.classes
-                if vector:
-                    move(words, k, matrix.pointer, start + c, there)
-                else:
-                    move(words, k, matrix.pointer, start + c * matrix.step, there)
-
-        return moved
-
-    return Access(mover(held.load), mover(held.load_zeros), mover(held.store), chunks * held.words)
+def row_start(matrix: Any, place: Any) -> Any:
+    """The index of a row's first class."""
+    return place.outer * matrix.outer + place.inner * matrix.inner

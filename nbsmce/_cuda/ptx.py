@@ -203,6 +203,18 @@ def shuffle64(mask: int) -> Any:
     return _operation(f"shuffle64_{mask}", text, "f64", "f64", volatile=True)
 
 
+@intrinsic
+def warp_barrier(_: Any) -> Any:
+    """What lanes of the warp have written to shared memory before it is seen by all of them behind it."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        function = ir.FunctionType(ir.VoidType(), [])
+        builder.call(ir.InlineAsm(function, "bar.warp.sync 0xffffffff;", "~{memory}", side_effect=True), [])
+        return context.get_dummy_value()
+
+    return types.void(), code
+
+
 # -- of the mathematical library ---------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .device import cuda, device
 from .launch import nowhere
+from .places import Layout
 from .plan import Plan
 from .states import ZERO
 from .teams import LARGEST, SUM, team
@@ -68,7 +69,7 @@ def share_of(rows: Any, i: Any) -> Any:
 
 
 def _threads() -> Any:
-    both = team(THREADS, False)
+    both = team(Layout(THREADS, 1, 1, False, False), False)
     return both.add, both.largest, both.room
 
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from . import families, layout
+from .access import STRIDED
 from .families import FIELDS, Part, Work
-from .layout import ITEMSIZES, Rows
+from .layout import Rows
 from .owners import View
-from .places import Extent, Layout
+from .places import WARP, Extent, Layout
 from .plan import Plan
+from .storage import ITEMSIZES, numbers_of_chunk
 
 PANEL = 24 << 20
 """Rows in sections are gone over in panels of so many bytes, so that the second pass finds them in the L2 cache."""
@@ -33,26 +35,18 @@ class Task(NamedTuple):
     """What is to be done to rows."""
 
     work: Callable[[Any, Layout, bool], Work]
-    variant: Any  # with the fields dtype, vector, capability
+    variant: Any  # with the fields dtype, unit, capability
     sums: bool = True  # whether there is a first pass
     writes: bool = True  # whether there are results for every class
     narrow: bool = False  # whether a chunk takes more registers than usual
 
 
-def held(dtype: str) -> tuple[int, int]:
-    """``(words, numbers)``: the words of 16 bytes of a dtype, and the numbers of a word."""
-    itemsize = ITEMSIZES[dtype]
-    return (4, 2) if itemsize == 2 else (layout.ACCESS // itemsize, 1)
-
-
-def can_be_vectors(views: list[View], rows: Rows, dtype: str) -> bool:
-    """Whether all arrays have one dtype and rows that are accessed 16 bytes at a time."""
+def unit_of(views: list[View], rows: Rows, dtype: str) -> int:
+    """The most numbers that all arrays of a dtype can be accessed by at a time; of other dtypes it is always one."""
     if layout.side_by_side(rows):
-        return False
-    return all(
-        v.dtype == dtype and layout.aligned(v.odd, ITEMSIZES[dtype], s, rows.classes)
-        for v, s in zip(views, rows.arrays, strict=True)
-    )
+        return STRIDED
+    pairs = zip(views, rows.arrays, strict=True)
+    return min(layout.unit_of(v.odd, dtype, s, rows.classes) for v, s in pairs if v.dtype == dtype)
 
 
 def over_rows(plan: Plan, task: Task, rows: Rows, given: Any, wanted: Any, options: Any) -> None:
@@ -60,47 +54,40 @@ def over_rows(plan: Plan, task: Task, rows: Rows, given: Any, wanted: Any, optio
     if not rows.rows:
         return
     extent = Extent(rows.rows, rows.inner, rows.classes)
-    words, numbers = held(task.variant.dtype)
-    vector = task.variant.vector
-    team = layout.resident(rows, words, numbers, vector, task.narrow)
-    if not task.sums and (team is None or not team.apart):
-        team = None if rows.classes > 256 * words * numbers else team
-    if team is not None and task.sums:
-        program = Program(families.whole, task.work, task.variant, team, not team.loop)
-        _start(plan, program, -(-rows.rows // team.teams), extent, given, wanted, options)
-        return
-    if team is None:
-        team = layout.sections(rows, words, vector, task.narrow)
-    per_section = team.section * (words * numbers if vector else 1)
-    sections = max(1, -(-rows.classes // per_section))
+    numbers = numbers_of_chunk(task.variant.dtype)
     if not task.sums:
-        program = Program(families.each, task.work, task.variant, team, False)
-        _start(plan, program, sections * -(-rows.rows // team.teams), extent, given, wanted, options, sections)
+        team = layout.without_sums(rows, numbers, task.narrow)
+        sections = max(1, -(-rows.classes // (team.section * numbers)))
+        _start(plan, task, families.each, team, rows.rows, sections, extent, given, wanted, options, sections)
         return
+    whole = layout.resident(rows, numbers, task.narrow)
+    if whole is not None:
+        _start(plan, task, families.whole, whole, rows.rows, 1, extent, given, wanted, options)
+        return
+    team = layout.sections(rows, task.narrow)
+    sections = -(-rows.classes // (team.section * numbers))
     _in_sections(plan, task, rows, team, sections, (extent, given, wanted, options))
 
 
-def _start(plan: Plan, program: Program, blocks: int, *arguments: Any) -> None:
-    team = program.layout
-    threads = (team.teams, team.threads) if team.apart else (team.threads, team.teams)
-    if program.family is families.merged_states:
-        threads = (layout.WARP, 1)
-    plan.start(program, blocks, threads, *arguments)
+def _start(plan: Plan, task: Task, family: Any, team: Layout, rows: int, sections: int, *arguments: Any) -> None:
+    """Start a kernel with a team for each of the sections of each of the rows."""
+    kept = family is families.whole and not team.loop
+    program = Program(family, task.work, task.variant, team, kept)
+    plan.start(program, sections * -(-rows // team.teams), team.shape, *arguments)
 
 
 def _in_sections(plan: Plan, task: Task, rows: Rows, team: Layout, sections: int, arguments: tuple[Any, ...]) -> None:
     """First the states of all sections of a panel, then those of its rows, then the results."""
-    panel = max(1, min(rows.rows, PANEL // (rows.classes * ITEMSIZES[task.variant.dtype])))
-    if not task.writes:
-        panel = rows.rows
+    panel = rows.rows
+    if task.writes:
+        fitting = max(team.teams, PANEL // (rows.classes * ITEMSIZES[task.variant.dtype]))
+        panel = min(panel, fitting // team.teams * team.teams)
     states = plan.scratch((panel * sections * FIELDS,), "float64").pointer()
-    programs = [
-        Program(family, task.work, task.variant, team, False)
-        for family in (families.section_states, families.merged_states, families.section_results)
-    ]
+    merged = Program(families.merged_states, task.work, task.variant, team, False)
     for first in range(0, rows.rows, panel):
         count = min(panel, rows.rows - first)
-        part = Part(states, first, sections)
-        for program, blocks in zip(programs, (count * sections, count, count * sections), strict=True):
-            if program.family is not families.section_results or task.writes:
-                _start(plan, program, blocks, *arguments, part)
+        part = Part(states, first, first + count, sections)
+        _start(plan, task, families.section_states, team, count, sections, *arguments, part)
+        plan.start(merged, count, (WARP, 1), *arguments, part)
+        if task.writes:
+            _start(plan, task, families.section_results, team, count, sections, *arguments, part)

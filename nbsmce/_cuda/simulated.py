@@ -164,6 +164,13 @@ def shuffle64(mask: int) -> Callable[[Any], Any]:
     return lambda x: np.float64(_from_lane(x, mask))
 
 
+def warp_barrier() -> None:
+    """Every thread of the block must come here."""
+    from .device import cuda
+
+    cuda.syncthreads()
+
+
 # -- of the mathematical library ---------------------------------------------------------------------------------------
 
 exp, log1p, tanh = np.exp, np.log1p, np.tanh

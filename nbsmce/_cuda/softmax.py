@@ -7,15 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .access import access
 from .device import device
 from .families import Work, nothing
 from .numbers import MINUS_INFINITY, arithmetic, difference_error
-from .places import Layout, access, start_of
+from .places import Layout, row_start
 from .states import exponential_sums, inverse_sum, log_sum, state_of
-from .storage import storage
+from .storage import Storage, storage
+from .targets import class_of
 from .teams import team
 
 HIDDEN = np.uint8(0)
+HIGH, FOUR = np.uint32(0xFFFF0000), np.uint32(4)
 
 
 class Given(NamedTuple):
@@ -43,24 +46,30 @@ class Variant(NamedTuple):
     """What a kernel is compiled for."""
 
     dtype: str
-    vector: bool
+    unit: int  # numbers that are accessed at a time
     capability: int
     log: bool
-    masked: bool  # single access only
+    masked: bool
 
 
 @functools.cache
-def hide(words: int, layout: Layout, value: float, number: Any) -> Any:
-    """Put ``value`` where a mask is false."""
-    threads, fill, row_start = np.int64(layout.threads), number(value), start_of(layout)
+def hide(held: Storage, layout: Layout, fill: Any) -> Any:
+    """Put ``fill``, a word, where a mask is false."""
+    words, numbers, numbered = layout.chunks * held.words, held.numbers, class_of(held, layout)
+    two = held.numbers == 2
 
     @device
-    def hidden(numbers: Any, mask: Any, extent: Any, place: Any) -> None:
-        start = row_start(mask, place.row, extent.inner)
-        for k in range(words):
-            c = place.first + k * threads + place.lane
-            if place.there and c < extent.classes and mask.pointer[start + c * mask.step] == HIDDEN:
-                numbers[k] = fill
+    def hidden(words_of_thread: Any, mask: Any, extent: Any, place: Any) -> None:
+        start = row_start(mask, place)
+        for j in range(words):
+            for i in range(numbers):
+                c = numbered(j, i, place)
+                if place.there and c < extent.classes and mask.pointer[start + c * mask.step] == HIDDEN:
+                    if two:
+                        other = HIGH >> (np.uint32(i) << FOUR)
+                        words_of_thread[j] = (words_of_thread[j] & other) | (fill & ~other)
+                    else:
+                        words_of_thread[j] = fill
 
     return hidden
 
@@ -68,18 +77,18 @@ def hide(words: int, layout: Layout, value: float, number: Any) -> Any:
 @functools.cache
 def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``kept`` is whether the registers still hold a row when its results are written."""
-    held = storage(variant.dtype, variant.vector, variant.capability)
-    how, rows = arithmetic(held.arithmetic), access(held, layout)
+    held = storage(variant.dtype, False, variant.capability)
+    how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
     number, exp, exact, words_held = how.type, how.exp, how.exact, rows.each
     low, high, pack, two = held.low, held.high, held.pack, held.numbers == 2
     log, masked = variant.log, variant.masked
     # A word that holds one number has room for its exponential.
     keep = kept and not log and not two
-    group = team(layout.threads, number is np.float32, layout.teams if layout.apart else 0)
+    group = team(layout, number is np.float32)
     largest, exponentials = exponential_sums(held, words_held, group, log, keep)
     read, store = rows.load, rows.store
-    hide_in: Any = hide(words_held, layout, -np.inf, number) if masked else None
-    hide_out: Any = hide(words_held, layout, -np.inf if log else 0.0, number) if masked else None
+    hide_in: Any = hide(held, layout, held.least) if masked else None
+    hide_out: Any = hide(held, layout, held.least if log else held.zero) if masked else None
 
     @device
     def load(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
@@ -88,8 +97,9 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             hide_in(words, given.mask, extent, place)
 
     @device
-    def sums(words: Any, more: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> Any:
-        m = largest(words, room)
+    def sums(
+        words: Any, more: Any, m: Any, room: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+    ) -> Any:
         count, rest = exponentials(words, m, room)
         return state_of(np.float64(m), count, rest)
 
@@ -116,7 +126,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
 
     @device
     def write(
-        words: Any, more: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
+        words: Any, more: Any, stage: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
     ) -> None:
         for j in range(words_held):
             if two:
@@ -125,9 +135,9 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
                 words[j] = result(words[j], numbers)
         if masked:
             hide_out(words, given.mask, extent, place)
-        store(words, wanted.y, extent, place)
+        store(words, stage, wanted.y, extent, place)
 
-    return Work(held, load, sums, row, nothing, write, nothing, words_held, 1, group.room)
+    return Work(held, rows, group, load, largest, sums, row, nothing, write, nothing, 1, group.room)
 
 
 NO_OPTIONS = Options(0.0)

@@ -10,7 +10,7 @@ import numpy as np
 from .device import device, instructions
 from .numbers import arithmetic, double_exp, reciprocal
 from .storage import Storage
-from .teams import LARGEST, SUM, Team
+from .teams import SUM, Team
 
 log1p = instructions.log1p
 ZERO, ONE = np.float64(0), np.float64(1)
@@ -88,6 +88,22 @@ def merge(a: Any, b: Any) -> Any:
 
 
 @device
+def joined(a: Any, b: Any) -> Any:
+    """The same for two parts whose peak is that of both: in the order of ``a + b``."""
+    return State(
+        a.peak,
+        a.count + b.count,
+        a.rest + b.rest,
+        a.mass + b.mass,
+        a.cross + b.cross,
+        a.target + b.target,
+        a.best if a.best < b.best else b.best,
+        a.likely if a.likely > b.likely else b.likely,
+        first_of(a.likely, a.likely_class, b.likely, b.likely_class),
+    )
+
+
+@device
 def log_sum(state: Any) -> Any:
     """``log(sum(exp(x - peak)))`` with all digits also close to 0."""
     return log1p(state.rest + (state.count - ONE))
@@ -100,15 +116,13 @@ def inverse_sum(state: Any) -> Any:
 
 
 @device
-def save(states: Any, index: Any, state: Any) -> None:
-    at = index * FIELDS
+def save(states: Any, at: Any, state: Any) -> None:
     for i in range(FIELDS):
         states[at + i] = state[i]
 
 
 @device
-def saved(states: Any, index: Any) -> Any:
-    at = index * FIELDS
+def saved(states: Any, at: Any) -> Any:
     return State(
         states[at], states[at + 1], states[at + 2], states[at + 3], states[at + 4], states[at + 5], states[at + 6],
         states[at + 7], states[at + 8],
@@ -117,7 +131,7 @@ def saved(states: Any, index: Any) -> Any:
 
 @functools.cache
 def exponential_sums(held: Storage, words_held: int, group: Team, counted: bool, kept: bool) -> tuple[Any, Any]:
-    """``(largest, sums)`` of the words that the threads of a team hold.
+    """``(largest, sums)``: the largest number of a thread, and the sums of all of its team.
 
     ``counted`` tells the logits that equal the largest from the others, which the logarithm of the sum needs; ``kept``
     leaves the exponentials in the place of the logits.
@@ -127,25 +141,25 @@ def exponential_sums(held: Storage, words_held: int, group: Team, counted: bool,
     low, high, low_again, high_again = held.low, held.high, held.low_again, held.high_again
     two = held.numbers == 2
     zero, one, least = number(0), number(1), number(-np.inf)
-    team_largest, team_add = group.largest, group.add
+    team_add = group.add
 
     packed = held.larger
 
     @device
-    def largest_packed(words: Any, room: Any) -> Any:
+    def largest_packed(words: Any) -> Any:
         pair = words[0]
         for j in range(1, words_held):
             pair = packed(pair, words[j])
-        return team_largest(larger(low(pair), high(pair)), room, LARGEST)
+        return larger(low(pair), high(pair))
 
     @device
-    def largest(words: Any, room: Any) -> Any:
+    def largest(words: Any) -> Any:
         m = least
         for j in range(words_held):
             m = larger(m, low(words[j]))
             if two:
                 m = larger(m, high(words[j]))
-        return team_largest(m, room, LARGEST)
+        return m
 
     @device
     def add_exactly(words: Any, m: Any) -> Any:

@@ -1,9 +1,8 @@
-"""How the elements of a row are held in the registers of a thread, and come there and back.
+"""How the classes of a row are held in the registers of a thread.
 
-Registers hold *words*. With vector access a word has one number, or two of a half type, and 16 bytes of words are a
-*chunk*, which is read and written at once. With single access a word and a chunk are one number, converted to the type
-that is computed in. The classes of a row are given to the threads of a team chunk by chunk, so neighbours read
-neighbouring chunks, and which thread has which class depends on nothing but the number of classes and the access.
+16 bytes of a row are a *chunk*, and the chunks of a row are given to the threads of a team in turn. Registers hold the
+*words* of chunks: one number each, or two of a half type as they are in memory. Half types that are to be changed
+before they are summed are held *apart*: each number as a word of the type that is computed in.
 """
 
 from __future__ import annotations
@@ -16,29 +15,37 @@ import numpy as np
 from .device import device, instructions
 from .numbers import DOUBLE, EXACT, SHORT
 
-HALVES = ("float16", "bfloat16")
+CHUNK = 16  # bytes
+ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 MINUS_INFINITY_BITS = {"float16": np.uint32(0xFC00FC00), "bfloat16": np.uint32(0xFF80FF80)}
 ZERO = np.float32(0)
 
 
+def numbers_of_chunk(name: str) -> int:
+    """How many numbers of a dtype a chunk has."""
+    return CHUNK // ITEMSIZES[name]
+
+
 class Storage(NamedTuple):
-    """The device functions for a dtype and an access."""
+    """The device functions for a dtype."""
 
     arithmetic: str  # the name of what is computed in
-    vector: bool
     words: int  # of a chunk
     numbers: int  # of a word
     word: Any  # the type of a word
-    load: Any  # (words, k, pointer, index, there): the chunk of number k, the least number where it is not there
-    load_zeros: Any  # the same with zeros
-    store: Any  # (words, k, pointer, index, there)
+    memory: str  # the words of 16 bytes in memory, as the instructions name them
+    memory_word: Any  # their type
+    least: Any  # one of them with the least numbers
+    zero: Any
+    put_memory: Any  # (words, j, word of memory): that of number j
+    take_memory: Any  # (words, j)
     low: Any  # the number of a word, or the first of two
     high: Any
     low_again: Any  # the same in other words; see ptx.py
     high_again: Any
     larger: Any  # of two words, number by number; None where that is no instruction
     pack: Any  # one or two numbers as a word
-    get: Any  # (pointer, index, there): one number
+    get: Any  # (pointer, index, there, fill): one number
     put: Any  # (pointer, index, number, there)
 
     @property
@@ -46,57 +53,20 @@ class Storage(NamedTuple):
         """The numbers of a chunk."""
         return self.words * self.numbers
 
-
-def _words_4(kind: str, fill: Any) -> Any:
-    read = instructions.load(kind, 4)
-
-    @device
-    def load(words: Any, k: Any, pointer: Any, index: Any, there: Any) -> None:
-        words[4 * k], words[4 * k + 1], words[4 * k + 2], words[4 * k + 3] = read(pointer, index, there, fill)
-
-    return load
+    @property
+    def memory_words(self) -> int:
+        """Those of a chunk."""
+        return CHUNK // int(np.dtype(self.memory_word).itemsize)
 
 
-def _store_4(kind: str) -> Any:
-    write = instructions.store(kind, 4)
-
-    @device
-    def store(words: Any, k: Any, pointer: Any, index: Any, there: Any) -> None:
-        write(pointer, index, (words[4 * k], words[4 * k + 1], words[4 * k + 2], words[4 * k + 3]), there)
-
-    return store
+@device
+def _put(words: Any, j: Any, word: Any) -> None:
+    words[j] = word
 
 
-def _words_2(fill: Any) -> Any:
-    read = instructions.load("f64", 2)
-
-    @device
-    def load(words: Any, k: Any, pointer: Any, index: Any, there: Any) -> None:
-        words[2 * k], words[2 * k + 1] = read(pointer, index, there, fill)
-
-    return load
-
-
-def _store_2() -> Any:
-    write = instructions.store("f64", 2)
-
-    @device
-    def store(words: Any, k: Any, pointer: Any, index: Any, there: Any) -> None:
-        write(pointer, index, (words[2 * k], words[2 * k + 1]), there)
-
-    return store
-
-
-def _single(get: Any, put: Any, fill: Any) -> tuple[Any, Any]:
-    @device
-    def load(words: Any, k: Any, pointer: Any, index: Any, there: Any) -> None:
-        words[k] = get(pointer, index, there, fill)
-
-    @device
-    def store(words: Any, k: Any, pointer: Any, index: Any, there: Any) -> None:
-        put(pointer, index, words[k], there)
-
-    return load, store
+@device
+def _take(words: Any, j: Any) -> Any:
+    return words[j]
 
 
 @device
@@ -107,6 +77,9 @@ def _itself(word: Any) -> Any:
 @device
 def _first(a: Any, b: Any) -> Any:
     return a
+
+
+SAME = (_itself, _itself, _itself, _itself, None, _first)
 
 
 class _Half(NamedTuple):
@@ -126,8 +99,7 @@ def _half(name: str, capability: int) -> _Half:
     return _Half(*functions)
 
 
-def _half_element(name: str, capability: int) -> tuple[Any, Any]:
-    half = _half(name, capability)
+def _half_element(half: _Half) -> tuple[Any, Any]:
     read, write = instructions.load("u16", 1), instructions.store("u16", 1)
     low, pack = half.low, half.pack
 
@@ -143,31 +115,33 @@ def _half_element(name: str, capability: int) -> tuple[Any, Any]:
     return get, put
 
 
-def _element(name: str) -> tuple[Any, Any]:
-    kind = "f64" if name == "float64" else "f32"
-    return instructions.load(kind, 1), instructions.store(kind, 1)
+def _numbers_apart(half: _Half) -> tuple[Any, Any]:
+    """Two numbers of memory as two words, and back."""
+    low, high, pack = half.low, half.high, half.pack
+
+    @device
+    def put_memory(words: Any, j: Any, word: Any) -> None:
+        words[2 * j], words[2 * j + 1] = low(word), high(word)
+
+    @device
+    def take_memory(words: Any, j: Any) -> Any:
+        return pack(words[2 * j], words[2 * j + 1])
+
+    return put_memory, take_memory
 
 
 @functools.cache
-def storage(name: str, vector: bool, capability: int) -> Storage:
+def storage(name: str, apart: bool, capability: int) -> Storage:
     """How a dtype is held; ``capability`` is that of the GPU, as 80 for 8.0."""
-    half = name in HALVES
-    number = np.float64 if name == "float64" else np.float32
-    least, zero = number(-np.inf), number(0)
-    get, put = _half_element(name, capability) if half else _element(name)
-    arithmetic = SHORT if half else DOUBLE if name == "float64" else EXACT
-    if not vector:
-        load, store = _single(get, put, least)
-        load_zeros, _ = _single(get, put, zero)
-        same = (_itself, _itself, _itself, _itself, None, _first)
-        return Storage(arithmetic, False, 1, 1, number, load, load_zeros, store, *same, get, put)
-    if half:
-        kind, fill, word = "u32", MINUS_INFINITY_BITS[name], np.uint32
-        functions = _words_4(kind, fill), _words_4(kind, np.uint32(0)), _store_4(kind)
-        return Storage(arithmetic, True, 4, 2, word, *functions, *_half(name, capability), get, put)
-    same = (_itself, _itself, _itself, _itself, None, _first)
-    if name == "float64":
-        functions = _words_2(least), _words_2(zero), _store_2()
-        return Storage(arithmetic, True, 2, 1, number, *functions, *same, get, put)
-    functions = _words_4("f32", least), _words_4("f32", zero), _store_4("f32")
-    return Storage(arithmetic, True, 4, 1, number, *functions, *same, get, put)
+    memory: tuple[Any, ...]
+    if ITEMSIZES[name] == 2:
+        half, least = _half(name, capability), MINUS_INFINITY_BITS[name]
+        memory, element = ("u32", np.uint32, least, np.uint32(0)), _half_element(half)
+        if apart:
+            return Storage(SHORT, 8, 1, np.float32, *memory, *_numbers_apart(half), *SAME, *element)
+        return Storage(SHORT, 4, 2, np.uint32, *memory, _put, _take, *half, *element)
+    double = name == "float64"
+    number, kind = (np.float64, "f64") if double else (np.float32, "f32")
+    memory = kind, number, number(-np.inf), number(0)
+    element = instructions.load(kind, 1), instructions.store(kind, 1)
+    return Storage(DOUBLE if double else EXACT, 2 if double else 4, 1, number, *memory, _put, _take, *SAME, *element)

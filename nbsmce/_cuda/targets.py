@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .access import writer
 from .device import device
-from .places import Layout
+from .places import Layout, row_start
 from .states import NO_CLASS, ZERO
-from .storage import Storage
+from .storage import Storage, storage
 
 NO_INDEX = np.int64(-1)
 IGNORED, LIVE, OUTSIDE = np.int64(0), np.int64(1), np.int64(2)
@@ -41,17 +42,32 @@ def target_of(given: Any, options: Any, extent: Any, place: Any) -> Any:
     return Target(index, state, weight)
 
 
-def owner(held: Storage, layout: Layout) -> Any:
-    """``f(c, place)``: whether this thread has the class ``c`` of its row at this place."""
-    classes, threads = np.int64(held.classes), np.int64(layout.threads)
-    section = np.int64(layout.section)
+def owner(held: Storage, layout: Layout, unit: int) -> Any:
+    """``f(c, place)``: whether this thread writes the class ``c`` of its row at this place."""
+    classes, section, lane = np.int64(held.classes), np.int64(layout.section), writer(held, layout, unit)
 
     @device
     def owns(c: Any, place: Any) -> Any:
         chunk = c // classes - place.first
-        return c >= 0 and chunk >= 0 and chunk < section and chunk % threads == place.lane
+        return c >= 0 and chunk >= 0 and chunk < section and lane(c) == place.lane
 
     return owns
+
+
+def reader(held: Storage, layout: Layout) -> Any:
+    """``f(c, place)``: whether the class ``c`` of its row is summed at this place, by any of the team's threads."""
+    classes, section = np.int64(held.classes), np.int64(layout.section)
+    threads, lanes, loop = np.int64(layout.threads), np.int64(layout.lanes), layout.loop
+
+    @device
+    def reads(c: Any, place: Any) -> Any:
+        chunk = c // classes - place.first
+        here = c >= 0 and chunk >= 0 and chunk < section
+        if loop:  # by those whose turn it is
+            return here and chunk % threads // lanes == place.lane // lanes
+        return here
+
+    return reads
 
 
 def class_of(held: Storage, layout: Layout) -> Any:
@@ -65,6 +81,24 @@ def class_of(held: Storage, layout: Layout) -> Any:
         return chunk * classes + (j % words) * numbers + i
 
     return numbered
+
+
+def numbers_of(dtype: str, held: Storage, layout: Layout, capability: int) -> Any:
+    """``f(more, matrix, extent, place)``: what an array of another dtype has for the words of a thread, 0 elsewhere.
+
+    Each word has one number, that which is computed in.
+    """
+    words, numbered = layout.chunks * held.words, class_of(held, layout)
+    get, zero = storage(dtype, True, capability).get, held.word(0)
+
+    @device
+    def load(more: Any, matrix: Any, extent: Any, place: Any) -> None:
+        start = row_start(matrix, place)
+        for j in range(words):
+            c = numbered(j, 0, place)
+            more[j] = get(matrix.pointer, start + c * matrix.step, place.there and c < extent.classes, zero)
+
+    return load
 
 
 def mass_of(probabilities: bool, number: Any) -> Any:

@@ -1,8 +1,10 @@
 """Sums and maxima over the threads of a team: those that have a row together.
 
-A team is some lanes of a warp, a warp, or a block of several warps; where the classes of a row are apart, it is the
-threads with one ``threadIdx.x``, so that neighbours still read neighbouring addresses. All threads of a team get the
-same bits, and their number alone determines the order of a sum. Every thread of a block takes part in each of them.
+A team is some lanes of a warp, a warp, or a block of several warps. All of its threads get the same bits, and their
+number alone determines the order of a sum: a tree in which lane 0 of a warp meets lane 16, then 8, 4, 2 and 1, and then
+a tree of the warps in the same way. Where the rows are side by side in memory, a team is up to 32 threads with one
+``threadIdx.x``, which take turns as the warps of a longer one (see ``families.py``), and their sums are the same trees.
+Every thread of a block takes part in each sum.
 """
 
 from __future__ import annotations
@@ -13,20 +15,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .device import cuda, device, instructions
+from .places import WARP, Layout
 
-WARP = 32
-SLOTS = 4
+SLOTS = 6
 """Places in shared memory for what a team exchanges. A place is written again only after another one was."""
-LARGEST, SUM, MASS, INDEX = range(SLOTS)
+LARGEST, INDEX, SUM, MASS = 0, 1, 2, 4  # the latter two for two numbers
 ZERO = np.float64(0)
 
 
 class Team(NamedTuple):
     """The device functions of a team of some size."""
 
+    number: Any  # the type of the maxima
+    larger: Any  # of two
     largest: Any  # (x, room, slot)
     add: Any  # (a, b, room, slot): two sums
     room: int  # how many float64 of shared memory they need
+
+
+def _maxima(single: bool) -> tuple[Any, Any]:
+    """``(the type of numbers, the larger of two)``."""
+    return (np.float32, instructions.larger32) if single else (np.float64, instructions.larger64)
 
 
 def _butterfly(threads: int, kind: str) -> tuple[Any, ...]:
@@ -42,7 +51,7 @@ def _butterfly(threads: int, kind: str) -> tuple[Any, ...]:
 
 def _lanes(threads: int, single: bool) -> tuple[Any, Any]:
     """The maximum and the sum over lanes of a warp."""
-    larger = instructions.larger32 if single else instructions.larger64
+    _, larger = _maxima(single)
     by16, by8, by4, by2, by1 = _butterfly(threads, "f32" if single else "f64")
     sum16, sum8, sum4, sum2, sum1 = _butterfly(threads, "f64")
     M16, M8, M4, M2, M1 = (threads > mask for mask in (16, 8, 4, 2, 1))
@@ -73,13 +82,11 @@ def _lanes(threads: int, single: bool) -> tuple[Any, Any]:
 
 
 @functools.cache
-def team(threads: int, single: bool, apart: int = 0) -> Team:
-    """A team of some threads.
-
-    ``single`` is whether maxima are of float32, and ``apart`` how many teams a block has side by side.
-    """
-    if apart and threads > 1:
-        return _side_by_side(threads, apart, np.float32 if single else np.float64)
+def team(layout: Layout, single: bool) -> Team:
+    """The team of a layout. ``single`` is whether maxima are of float32."""
+    threads = layout.threads
+    if layout.apart and threads > 1:
+        return _side_by_side(layout.lanes, layout.teams, single)
     if threads <= WARP:
         largest_lane, add_lane = _lanes(threads, single)
 
@@ -91,21 +98,21 @@ def team(threads: int, single: bool, apart: int = 0) -> Team:
         def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
             return add_lane(a), add_lane(b)
 
-        return Team(largest, add, 1)
+        return Team(*_maxima(single), largest, add, 1)
     return _block(threads, single)
 
 
 def _block(threads: int, single: bool) -> Team:
     """All warps of a block."""
     warps = threads // WARP
-    number = np.float32 if single else np.float64
+    number, larger = _maxima(single)
     least = number(-np.inf)
     largest_lane, add_lane = _lanes(WARP, single)
 
     @device
     def largest(x: Any, room: Any, slot: Any) -> Any:
         x = largest_lane(x)
-        lane, place = cuda.threadIdx.x & 31, slot * 64
+        lane, place = cuda.threadIdx.x & 31, slot * 32
         if lane == 0:
             room[place + (cuda.threadIdx.x >> 5)] = x
         cuda.syncthreads()
@@ -117,7 +124,7 @@ def _block(threads: int, single: bool) -> Team:
     @device
     def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
         a, b = add_lane(a), add_lane(b)
-        lane, place = cuda.threadIdx.x & 31, slot * 64
+        lane, place = cuda.threadIdx.x & 31, slot * 32
         if lane == 0:
             room[place + (cuda.threadIdx.x >> 5)] = a
             room[place + 32 + (cuda.threadIdx.x >> 5)] = b
@@ -128,17 +135,17 @@ def _block(threads: int, single: bool) -> Team:
             b = room[place + 32 + lane]
         return add_lane(a), add_lane(b)
 
-    return Team(largest, add, SLOTS * 64)
+    return Team(number, larger, largest, add, SLOTS * 32)
 
 
-def _side_by_side(threads: int, teams: int, number: Any) -> Team:
-    """Threads with one ``threadIdx.x``."""
-    larger = instructions.larger32 if number is np.float32 else instructions.larger64
-    size = threads * teams
+def _side_by_side(threads: int, teams: int, single: bool) -> Team:
+    """Threads with one ``threadIdx.x``; the exchange is through shared memory."""
+    number, larger = _maxima(single)
+    size, tree = threads * teams, tree_of(threads, teams, _element, _sum)
 
     @device
     def largest(x: Any, room: Any, slot: Any) -> Any:
-        place = slot * 2 * size + cuda.threadIdx.x
+        place = slot * size + cuda.threadIdx.x
         room[place + cuda.threadIdx.y * teams] = x
         cuda.syncthreads()
         for i in range(threads):
@@ -147,14 +154,33 @@ def _side_by_side(threads: int, teams: int, number: Any) -> Team:
 
     @device
     def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
-        place = slot * 2 * size + cuda.threadIdx.x
+        place = slot * size + cuda.threadIdx.x
         room[place + cuda.threadIdx.y * teams] = a
         room[place + size + cuda.threadIdx.y * teams] = b
         cuda.syncthreads()
-        a = b = ZERO
-        for i in range(threads):
-            a += room[place + i * teams]
-            b += room[place + size + i * teams]
-        return a, b
+        return tree(room, place), tree(room, place + size)
 
-    return Team(largest, add, SLOTS * 2 * size)
+    return Team(number, larger, largest, add, SLOTS * size)
+
+
+@device
+def _element(room: Any, at: Any) -> Any:
+    return room[at]
+
+
+@device
+def _sum(a: Any, b: Any) -> Any:
+    return a + b
+
+
+def tree_of(n: int, distance: int, leaf: Any, join: Any, step: int = 1) -> Any:
+    """``f(room, at)``: ``n`` leaves, some distance from each other, joined in the order that lanes are."""
+    if step == n:
+        return leaf
+    half, apart = tree_of(n, distance, leaf, join, 2 * step), step * distance
+
+    @device
+    def tree(room: Any, at: Any) -> Any:
+        return join(half(room, at), half(room, at + apart))
+
+    return tree

@@ -23,6 +23,7 @@ softmax, logsumexp, gradients, cross_entropy, reductions, nll, copies, options, 
     for n in ("softmax", "logsumexp", "gradients", "cross_entropy", "reductions", "nll", "copies", "options", "rows")
 )
 Layout, Matrix, Extent, Pointer = places.Layout, places.Matrix, places.Extent, launch.Pointer
+numbers_of_chunk = importlib.import_module("nbsmce._cuda.storage").numbers_of_chunk
 
 CAPABILITIES = (75, 80, 90, 100, 120)
 REGISTERS = 65536  # of a multiprocessor
@@ -145,7 +146,7 @@ def _matrix(dtype: str) -> object:
 
 EXTENT = Extent(0, 0, 0)
 NO_OPTIONS = options.Options(*[0.0] * 6, *[0] * 9)
-PART = families.Part(_pointer("float64"), 0, 0)
+PART = families.Part(_pointer("float64"), 0, 0, 0)
 
 
 def _computed(dtype: str) -> str:
@@ -163,20 +164,20 @@ def _loss_arguments(dtype: str, probabilities: str) -> tuple:
     return EXTENT, given, wanted, NO_OPTIONS
 
 
-def _variants(dtype: str, capability: int, vector: bool):
+def _variants(dtype: str, capability: int, unit: int):
     """``(name, work, variant, arguments, loads and stores of a chunk)`` of every work."""
     f, m = _computed(dtype), _matrix(dtype)
     for log in (False, True):
         given, wanted = softmax.Given(m, _matrix("uint8")), softmax.Wanted(m)
-        variant = softmax.Variant(dtype, vector, capability, log, False)
+        variant = softmax.Variant(dtype, unit, capability, log, False)
         arguments = EXTENT, given, wanted, softmax.NO_OPTIONS
         yield ("log_softmax" if log else "softmax"), softmax.work, variant, arguments, 1, 1
-        backward = gradients.Variant(dtype, vector, capability, log)
+        backward = gradients.Variant(dtype, unit, capability, log)
         arguments = EXTENT, gradients.Given(m, m), gradients.Wanted(m), gradients.NO_OPTIONS
         name = "log_softmax_backward" if log else "softmax_backward"
         yield name, gradients.through_softmax, backward, arguments, 2, 1
     lse = logsumexp.Given(m, _matrix("uint8"), _matrix(f)), logsumexp.Wanted(_pointer(f), _pointer(f))
-    variant = logsumexp.Variant(dtype, vector, capability, False, "")
+    variant = logsumexp.Variant(dtype, unit, capability, False, "")
     yield "logsumexp", logsumexp.work, variant, (EXTENT, *lse, logsumexp.Options(0.0)), 1, 0
     for name, gradient, spread, probabilities, aux in (
         ("loss", False, False, "", False), ("loss, gradient", True, False, "", False),
@@ -184,7 +185,7 @@ def _variants(dtype: str, capability: int, vector: bool):
         ("loss, gradient, probabilities", True, True, dtype, False),
         ("loss, gradient, aux", True, False, "", True),
     ):  # fmt: skip
-        variant = cross_entropy.Variant(dtype, vector, capability, gradient, spread, probabilities, False, aux, False)
+        variant = cross_entropy.Variant(dtype, unit, capability, gradient, spread, probabilities, False, aux, False)
         loads = 2 if probabilities else 1
         yield name, cross_entropy.work, variant, _loss_arguments(dtype, probabilities), loads, int(gradient)
 
@@ -195,46 +196,47 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 def kernels(capability: int, thorough: bool = True):
     """The kernels in the layouts that are hardest on registers; without ``thorough``, some of every family."""
     for dtype in DTYPES if thorough else DTYPES[:2]:
-        for vector in (True, False):
-            for name, work, variant, arguments, loads, stores in _variants(dtype, capability, vector):
+        numbers = numbers_of_chunk(dtype)
+        for unit in (numbers, 2, 1, 0) if thorough and numbers == 8 else (numbers, 1, 0):
+            for name, work, variant, arguments, loads, stores in _variants(dtype, capability, unit):
                 if thorough or name in ("softmax", "loss, gradient"):
-                    yield from _of_work(dtype, vector, name, work, variant, arguments, loads, stores)
+                    yield from _of_work(dtype, unit, name, work, variant, arguments, loads, stores)
         yield _of_warps(dtype, capability)
     yield from _others(capability, DTYPES if thorough else DTYPES[:2])
 
 
-def _of_work(dtype, vector, name, work, variant, arguments, loads, stores):
-    narrow = dtype in ("float16", "bfloat16") and getattr(variant, "spread", False)
-    words = 1 if vector else 2 if dtype == "float64" else 4
+def _of_work(dtype, unit, name, work, variant, arguments, loads, stores):
+    numbers = numbers_of_chunk(dtype)
+    narrow = numbers == 8 and getattr(variant, "spread", False)
     chunks = 4 if narrow else 8
-    wide, kind = int(vector) * chunks, dtype if vector else f"{dtype} single"
-    team = Layout(512, chunks * words, 1, False, False, False)
+    wide, kind = chunks if unit == numbers else 0, dtype if unit == numbers else f"{dtype} by {unit}"
+    team = Layout(512, chunks, 1, False, False)
     program = rows.Program(families.whole, work, variant, team, True)
     yield Kernel(f"{kind}: {name}, a block", program, arguments, 512, 1, wide * loads, wide * stores)
-    team = Layout(256, chunks * words, 1, False, False, False)
+    team = Layout(256, chunks, 1, False, False)
     for family in (families.section_states, families.section_results):
         written = stores if family is families.section_results else 0
         if family is families.section_states or stores:
             program = rows.Program(family, work, variant, team, False)
             label = f"{kind}: {name}, {family.__name__}"
             yield Kernel(label, program, (*arguments, PART), 256, 1, wide * loads, wide * written)
-    if not vector:
-        for team in (Layout(1, 8 * words, 128, True, False, False), Layout(8, words, 32, True, True, True)):
+    if unit == 0:
+        for team in (Layout(32, chunks, 16, True, True), Layout(512, chunks, 16, True, True)):
             program = rows.Program(families.whole, work, variant, team, not team.loop)
-            label = f"{kind}: {name}, apart{', a loop' if team.loop else ''}"
-            yield Kernel(label, program, arguments, team.threads * team.teams, 1, 0, 0)
+            label = f"{kind}: {name}, apart{', in turns' if team.loop else ''}"
+            yield Kernel(label, program, arguments, 512, 1, 0, 0)
 
 
 def _of_warps(dtype, capability):
-    variant = softmax.Variant(dtype, True, capability, False, False)
+    variant = softmax.Variant(dtype, numbers_of_chunk(dtype), capability, False, False)
     given, wanted = softmax.Given(_matrix(dtype), _matrix("uint8")), softmax.Wanted(_matrix(dtype))
-    program = rows.Program(families.whole, softmax.work, variant, Layout(32, 8, 4, False, False, False), True)
+    program = rows.Program(families.whole, softmax.work, variant, Layout(32, 8, 4, False, False), True)
     return Kernel(f"{dtype}: softmax, a warp", program, (EXTENT, given, wanted, softmax.NO_OPTIONS), 128, 4, 8, 8)
 
 
 def _others(capability: int, dtypes: tuple[str, ...]):
     """Kernels that are not about registers: those of rows' numbers, copies, masks, factors, and the scaled logits."""
-    block = Layout(128, 4, 1, False, False, True)
+    block = Layout(128, 4, 1, False, True)
 
     def of(name, make, arguments, threads=128):
         return Kernel(name, make, arguments, threads, 1, 0, 0)
@@ -263,10 +265,10 @@ def _others(capability: int, dtypes: tuple[str, ...]):
         def program(work, variant, family=families.whole):
             return rows.Program(family, work, variant, block, False)
 
-        masked = softmax.Variant(dtype, False, capability, True, True)
+        masked = softmax.Variant(dtype, 1, capability, True, True)
         arguments = EXTENT, softmax.Given(m, mask), softmax.Wanted(m), softmax.NO_OPTIONS
         yield of(f"{dtype}: a mask", program(softmax.work, masked), arguments)
-        factors = logsumexp.Variant(dtype, False, capability, True, f)
+        factors = logsumexp.Variant(dtype, 1, capability, True, f)
         lse = logsumexp.Given(m, mask, _matrix(f)), logsumexp.Wanted(_pointer(f), _pointer(f))
         arguments = EXTENT, *lse, logsumexp.Options(0.0)
         yield of(f"{dtype}: factors", program(logsumexp.work, factors), arguments)
@@ -276,15 +278,15 @@ def _others(capability: int, dtypes: tuple[str, ...]):
             (*arguments, PART),
             32,
         )
-        backward = gradients.Variant(dtype, False, capability, False)
+        backward = gradients.Variant(dtype, 1, capability, False)
         given = gradients.GivenOfSum(m, _pointer(f), _pointer(f))
         arguments = EXTENT, given, gradients.Wanted(m), gradients.NO_OPTIONS, 1
         yield of(
             f"{dtype}: logsumexp_backward", program(gradients.through_logsumexp, backward, families.each), arguments
         )
-        variant = cross_entropy.Variant(dtype, False, capability, True, True, f, True, True, False)
+        variant = cross_entropy.Variant(dtype, 1, capability, True, True, f, True, True, False)
         yield of(f"{dtype}: scaled and capped", program(cross_entropy.work, variant), _loss_arguments(dtype, f))
-        variant = cross_entropy.Variant(dtype, False, capability, True, False, "", True, False, True)
+        variant = cross_entropy.Variant(dtype, 1, capability, True, False, "", True, False, True)
         arguments = *_loss_arguments(dtype, ""), 1
         yield of(f"{dtype}: from the logarithm", program(cross_entropy.work, variant, families.each), arguments)
 

@@ -39,38 +39,52 @@ def test_rows_are_those_of_the_array(axes, order):
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="the simulator has teams of its own")
-@pytest.mark.parametrize("words", [2, 4])
-@pytest.mark.parametrize("numbers", [1, 2])
-@pytest.mark.parametrize("vector", [True, False])
+@pytest.mark.parametrize("numbers", [2, 4, 8])
 @pytest.mark.parametrize("narrow", [True, False])
-def test_a_team_holds_its_row(words, numbers, vector, narrow):
+def test_a_team_holds_its_row_and_is_the_same_however_rows_lie(numbers, narrow):
     longest = 0
     for classes in (*range(70), 127, 128, 129, 1000, 4096, 8192, 8193, 16384, 16385, 32768, 50257, 65536):
         rows = layout.Rows(5, 1, classes, (layout.Strides(classes, 0, 1),))
-        team = layout.resident(rows, words, numbers, vector, narrow)
+        team = layout.resident(rows, numbers, narrow)
+        apart = layout.resident(rows._replace(rows=1 << 40, arrays=(layout.Strides(1, 0, 5),)), numbers, narrow)
+        assert (team is None) == (apart is None)
         if team is not None:
-            held = team.section * (words * numbers if vector else 1)
-            assert held >= classes
-            assert team.threads * team.teams % layout.WARP == 0
-            assert team.threads * team.teams <= 1024
+            assert team.section * numbers >= classes
+            for some in (team, apart):
+                x, y = some.shape
+                assert x * y % layout.WARP == 0
+                assert x * y <= 1024
+            assert not team.loop
+            assert (apart.threads, apart.chunks, apart.apart) == (team.threads, team.chunks, True)
+            assert apart.turns * apart.lanes == apart.threads
             longest = max(longest, classes)
         else:
             assert classes > longest
-        assert layout.resident(rows._replace(rows=1 << 40), words, numbers, vector, narrow) == team  # in any batch
-    assert longest >= 4096
+        assert layout.resident(rows._replace(rows=1 << 40), numbers, narrow) == team  # in any batch
+    assert longest >= 2048 * numbers
 
 
 def test_neighbouring_threads_read_neighbouring_addresses():
     rows = layout.rows_of((8, 100, 64), (1,), ((6400, 64, 1),))
-    team = layout.resident(rows, 4, 1, False)
-    assert (team.apart, team.nested, team.loop) == (True, True, True)
-    assert not layout.resident(layout.rows_of((8, 100), (1,), ((100, 1),)), 4, 1, True).apart
+    team = layout.resident(rows, 4)
+    assert (team.apart, team.nested, team.loop) == (True, True, False)
+    assert not layout.resident(layout.rows_of((8, 100), (1,), ((100, 1),)), 4).apart
 
 
-def test_alignment():
-    strides = layout.Strides(1024, 0, 1)
-    assert layout.aligned(1 << 20, 4, strides, 1024)
-    assert not layout.aligned((1 << 20) + 8, 4, strides, 1024)
-    assert not layout.aligned(1 << 20, 2, strides, 1020)
-    assert not layout.aligned(1 << 20, 4, strides._replace(outer=1022), 1024)
-    assert not layout.aligned(1 << 20, 4, strides._replace(step=2), 1024)
+@pytest.mark.parametrize(
+    ("address", "dtype", "outer", "step", "classes", "unit"),
+    [
+        (0, "float32", 1024, 1, 1024, 4),
+        (8, "float32", 1024, 1, 1024, 2),
+        (4, "float32", 1024, 1, 1024, 1),
+        (0, "float16", 1024, 1, 1020, 4),
+        (0, "float16", 50257, 1, 50257, 1),
+        (12, "bfloat16", 1024, 1, 1024, 2),
+        (0, "float32", 1022, 1, 1020, 2),
+        (0, "float64", 1024, 1, 1024, 2),
+        (0, "float32", 1024, 2, 1024, 0),
+        (0, "float32", 1024, -1, 1024, 0),
+    ],
+)
+def test_what_is_accessed_at_a_time(address, dtype, outer, step, classes, unit):
+    assert layout.unit_of(address, dtype, layout.Strides(outer, 0, step), classes) == unit

@@ -19,7 +19,7 @@ def test_kernels_keep_rows_in_registers(capability, capsys):
 
     some = list(machine_code.kernels(capability, thorough=False))
     if capability != 90:
-        some = [k for k in some if k.name.endswith((", a block", ", a warp")) and "single" not in k.name]
+        some = [k for k in some if k.name.endswith((", a block", ", a warp")) and " by " not in k.name]
     results = machine_code.table(capability, some)
     with capsys.disabled():
         print("\n" + machine_code.show(capability, results))
