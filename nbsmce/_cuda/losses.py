@@ -42,17 +42,17 @@ class Losses:
         self.weight = call.numbers("weight", self.dtype, (self.classes,))
         self.sample = call.numbers("sample_weight", self.dtype, self.shape)
         self.upstream, self.dloss = self._upstream(dloss)
-        self.parts = nowhere("float64")  # the divisor of a mean
+        self.divisor: Any = None  # of a mean, once it has been found
 
-    def options(self, loss: bool) -> Options:
-        """The numbers of a call for the kernels; ``loss`` is whether that is wanted."""
+    def options(self, loss: bool, gradient: bool) -> Options:
+        """The numbers of a call for the kernels, and what is wanted."""
         spec = self.spec
         share = _formula.target_mass(0.0, 1.0, spec.label_smoothing, max(self.classes, 1))
         return Options(
             1.0 - spec.label_smoothing, share, spec.z_loss, spec.logit_scale, spec.softcap, self.upstream,
             spec.ignore_index, int(self.probabilities is None), self.given("weight"), self.given("sample_weight"),
             int("dloss" in self.call.views and spec.reduction == "none"),
-            int("dloss" in self.call.views and spec.reduction != "none"), int(spec.reduction == "mean"),
+            int("dloss" in self.call.views and spec.reduction != "none"), int(gradient and spec.reduction == "mean"),
             int(loss and spec.reduction == "none"), int(loss and spec.reduction != "none"),
         )  # fmt: skip
 
@@ -104,23 +104,32 @@ class Losses:
             self.given("weight"), self.given("sample_weight"),
         )  # fmt: skip
 
-    def divide(self) -> None:
-        """Find the divisor of a mean; with ``check="sync"``, wait to hear whether all indices are classes."""
+    def divide(self, gradient: bool) -> None:
+        """Find the divisor of a mean where that of a gradient needs it; the loss alone finds it at the end.
+
+        With ``check="sync"``, wait to hear whether all indices are classes.
+        """
         checks = self.spec.sync and self.probabilities is None
-        if self.spec.reduction != "mean" and not checks:
+        if not checks and not (gradient and self.spec.reduction == "mean"):
             return
-        call = self.call
+        call, self.divisor = self.call, self._new_divisor()
         status = (call.empty if checks else call.scratch)((2,), "int64")
-        self.parts = self._slices()
-        reductions.sum_targets(call.plan, self.rows, self.parts, status.pointer())
+        no = nowhere("float64")
+        sums = reductions.Sums(no, nowhere(self.dtype), status.pointer(), self.divisor, 1, 0, 0)
+        reductions.sum_rows(call.plan, self.rows, sums)
         if checks:
             call.plan.check(self._noted(status))
 
+    @property
+    def given_divisor(self) -> Any:
+        """For the kernels of the rows."""
+        return nowhere("float64") if self.divisor is None else self.divisor
+
+    def _new_divisor(self) -> Any:
+        return self.call.scratch((1,), "float64").pointer()
+
     def _noted(self, status: View) -> Noted:
         return Noted(status, Message(self.shape, self.classes, self.spec.ignore_index))
-
-    def _slices(self) -> Any:
-        return self.call.scratch((max(1, reductions.slices(self.count)), 2), "float64").pointer()
 
     def memory(self) -> tuple[View | None, Any, Any]:
         """``(the losses of the rows or None, pointers to them and to those that are added)``."""
@@ -133,10 +142,12 @@ class Losses:
         """The scalar loss."""
         call = self.call
         value, status = call.empty((), self.dtype), call.empty((2,), "int64")
-        divided = int(self.spec.reduction == "mean")
-        divisor = self.parts if divided else nowhere("float64")
-        loss = reductions.Loss(weighted, value.pointer(), status.pointer(), divisor, divided, 1)
-        reductions.sum_losses(call.plan, self.rows, loss, self._slices())
+        divided, found = self.spec.reduction == "mean", self.divisor is not None
+        divisor = self.divisor if found else self._new_divisor()
+        sums = reductions.Sums(
+            weighted, value.pointer(), status.pointer(), divisor, int(divided and not found), int(divided), 1
+        )
+        reductions.sum_rows(call.plan, self.rows, sums)
         return Reduced(value, self._noted(status) if self.probabilities is None else None)
 
 
@@ -187,7 +198,7 @@ def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstre
     result = call.result(data.shape, data.dtype) if wanted.gradient else None
     if y is not None and y.dtype != data.dtype:
         y = call.as_dtype(y, common.dtype)
-    common.divide()
+    common.divide(wanted.gradient)
     by_row, loss, weighted = common.memory() if wanted.loss else (None, nowhere(common.dtype), nowhere("float64"))
     aux = Rows(common, wanted.aux)
 
@@ -205,16 +216,16 @@ def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstre
     given = kernels.Given(
         matrix_of(found.views[0], strides[0]),
         no_matrix(data.dtype) if y is None else matrix_of(found.views[1], strides[1]),
-        common.target, common.weight, common.sample, common.dloss, given_lse, common.parts,
+        common.target, common.weight, common.sample, common.dloss, given_lse, common.given_divisor,
     )  # fmt: skip
     results = kernels.Wanted(
         no_matrix(data.dtype) if result is None else matrix_of(found.views[-1], strides[-1]), loss, weighted,
         *aux.pointers,
     )  # fmt: skip
     if common.count:
-        narrow = data.dtype in HALVES and (spread or effective)
+        narrow = y is not None or (data.dtype in HALVES and (spread or effective))
         task = Task(kernels.work, variant, not from_lse, wanted.gradient, narrow)
-        over_rows(call.plan, task, found.rows, given, results, common.options(wanted.loss))
+        over_rows(call.plan, task, found.rows, given, results, common.options(wanted.loss, wanted.gradient))
     value: View | Reduced | None = None
     if wanted.loss:
         value = by_row if spec.reduction == "none" else common.reduced(weighted)
@@ -259,7 +270,7 @@ def nll_loss(
 def _nll_loss(call: Call, axis: Any, spec: LossSpec, gradient: bool, upstream: str | None) -> Any:
     common = Losses(call, "log_probs", axis, spec, upstream, False)
     data = common.data
-    common.divide()
+    common.divide(gradient)
     loss, weighted = nowhere(common.dtype), nowhere("float64")
     if gradient:
         result = call.result(data.shape, data.dtype)
@@ -269,12 +280,12 @@ def _nll_loss(call: Call, axis: Any, spec: LossSpec, gradient: bool, upstream: s
         by_row, loss, weighted = common.memory()
         found = arranged(call, [data], (common.axis,), False)
     kernel = kernels_nll.Kernel(data.dtype, call.plan.capability, found.rows.nested, gradient)
-    given = kernels_nll.Given(common.target, common.weight, common.sample, common.dloss, common.parts)
+    given = kernels_nll.Given(common.target, common.weight, common.sample, common.dloss, common.given_divisor)
     extent = Extent(found.rows.rows, found.rows.inner, found.rows.classes)
     matrix = matrix_of(found.views[0], found.rows.arrays[0])
     wanted = kernels_nll.Wanted(loss, weighted)
     if common.count:
-        kernels_nll.over_rows(call.plan, kernel, extent, matrix, given, wanted, common.options(not gradient))
+        kernels_nll.over_rows(call.plan, kernel, extent, matrix, given, wanted, common.options(not gradient, gradient))
     if gradient:
         if found.written is not None:
             copy(call.plan, found.written, result)

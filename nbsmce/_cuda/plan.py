@@ -1,7 +1,8 @@
 """What a call does: the memory it allocates, the kernels it starts and what it returns, whatever the addresses are.
 
 A plan is made from what :mod:`.calls` has found out about the arrays, and then run with them and with any others of
-which that is true. Its pointers are numbers of *sources*: first the arguments of the call, then what is allocated.
+which that is true. Its pointers are numbers of *sources*: first the arguments of the call, then what is allocated for
+it; from :data:`SCRATCH` on, places in its scratch memory.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from .launch import ELEMENTS, Pointer, bindings, capability_of, current, done, f
 from .owners import Owner, View, contiguous
 
 BETWEEN = 256  # bytes: arrays in scratch memory begin at multiples of it
+SCRATCH = 1 << 20
 _AS_FLOAT, _AS_BITS = struct.Struct("d"), struct.Struct("Q")
 
 
@@ -53,7 +55,8 @@ class Plan:
     def __init__(self, owner: Owner, device: int, arguments: int) -> None:
         self.owner, self.device, self.capability = owner, device, capability_of(device)
         self.sources = arguments
-        self.memory: list[Callable[[], Any] | int] = []  # what makes an array, or where it is in the scratch memory
+        self.memory: list[Callable[[], Any]] = []  # what makes each array
+        self.places: list[int] = []  # in the scratch memory
         self.room = 0  # bytes of scratch memory
         self.steps: list[Start | Noted] = []
         self.result: Any = None
@@ -64,20 +67,17 @@ class Plan:
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> View:
         """A new array of the caller's kind, which can be a result."""
-        return self._new(self.owner.maker(shape, dtype, self.device), shape, dtype)
+        self.memory.append(self.owner.maker(shape, dtype, self.device))
+        self.sources += 1
+        return View(self.sources - 1, dtype, shape, contiguous(shape), self.device, True, 0)
 
     def scratch(self, shape: tuple[int, ...], dtype: str) -> View:
         """Memory until all kernels have been started. There is one allocation for all of it."""
         if SIMULATED:  # where each array has bounds that are checked
             return self.empty(shape, dtype)
-        at = self.room
+        self.places.append(self.room)
         self.room += -(-math.prod(shape) * np.dtype(ELEMENTS[dtype]).itemsize // BETWEEN) * BETWEEN
-        return self._new(at, shape, dtype)
-
-    def _new(self, memory: Callable[[], Any] | int, shape: tuple[int, ...], dtype: str) -> View:
-        self.memory.append(memory)
-        self.sources += 1
-        return View(self.sources - 1, dtype, shape, contiguous(shape), self.device, True, 0)
+        return View(SCRATCH + len(self.places) - 1, dtype, shape, contiguous(shape), self.device, True, 0)
 
     def start(self, kernel: Any, blocks: int, threads: tuple[int, int], *arguments: Any) -> None:
         """Start the kernel that ``kernel()`` returns; equal ones are compiled once."""
@@ -94,26 +94,27 @@ class Plan:
         """Do it with these arguments, on their library's current stream."""
         address_of, scratch = self.owner.address, self._scratch
         room = None if scratch is None else scratch()  # lives until the kernels have been started
-        base = 0 if room is None else _aligned(address_of(room))
-        for memory in self.memory:
-            if isinstance(memory, int):
-                arrays.append(None)
-                addresses.append(base + memory)
-            else:
-                made = memory()
-                arrays.append(made)
-                addresses.append(_aligned(address_of(made)))
+        base = 0 if room is None else address_of(room)
+        odd = base
+        for make in self.memory:
+            made = make()
+            address = address_of(made)
+            odd |= address
+            arrays.append(made)
+            addresses.append(address)
+        if odd & 15:  # kernels access new memory 16 bytes at a time
+            raise RuntimeError("memory was allocated at an address that is no multiple of 16 bytes")
         if SIMULATED:
             self._simulated(arrays)
         else:
-            self._started(arrays, addresses)
+            self._started(arrays, addresses, base)
         return self._result(self.result, arrays)
 
     @functools.cached_property
     def _scratch(self) -> Callable[[], Any] | None:
         return self.owner.maker((self.room,), "uint8", self.device) if self.room else None
 
-    def _started(self, arrays: list[Any], addresses: list[int]) -> None:
+    def _started(self, arrays: list[Any], addresses: list[int], base: int) -> None:
         stream, before = self.owner.stream(self.device), current(self.device)
         try:
             try:
@@ -121,11 +122,16 @@ class Plan:
             except IndexError:
                 frame = Frame(self)
             frame.write(frame.table, 0, *addresses)
+            if base != frame.base:
+                frame.use_scratch(base)
+            start = frame.start
             for function, blocks, x, y, parameters in frame.steps:
                 if function is None:
                     self._record(parameters, arrays).check()
                 else:
-                    done(frame.start(function, blocks, 1, 1, x, y, 1, 0, stream, parameters, 0))
+                    answer = start(function, blocks, 1, 1, x, y, 1, 0, stream, parameters, 0)
+                    if answer[0]:
+                        done(answer)
             if self.waits:
                 done(bindings().cuStreamSynchronize(stream))
             self._frames.append(frame)
@@ -145,22 +151,18 @@ class Plan:
 
     def _result(self, result: Any, arrays: list[Any]) -> Any:
         """The caller's arrays in the place of views."""
-        if type(result) is View:
+        kind = type(result)
+        if kind is View:
             return arrays[result.source]
         if result is None:
             return None
-        if type(result) is Reduced:
-            record = None if result.noted is None else self._record(result.noted, arrays)
-            return self.owner.checked(arrays[result.value.source], record)
-        inner = [self._result(r, arrays) for r in result]
-        return tuple(inner) if type(result) is tuple else type(result)(*inner)
-
-
-def _aligned(address: int) -> int:
-    """The address of new memory, which kernels access 16 bytes at a time."""
-    if address & 15:
-        raise RuntimeError(f"memory was allocated at {address:#x}, which is no multiple of 16 bytes")
-    return address
+        if kind is Reduced:
+            noted = result.noted
+            return self.owner.checked(
+                arrays[result.value.source], None if noted is None else self._record(noted, arrays)
+            )
+        inner = [None if r is None else self._result(r, arrays) for r in result]
+        return tuple(inner) if kind is tuple else kind(*inner)
 
 
 class Frame:
@@ -170,9 +172,10 @@ class Frame:
     """
 
     def __init__(self, plan: Plan) -> None:
-        numbers = [0] * (plan.sources + 1)  # Pointer.source of an argument that was not given is -1
-        nowhere = plan.sources
-        places = [list(self._places(step, numbers, nowhere)) for step in plan.steps]
+        self._sources, self._places, self.base = plan.sources, plan.places, 0
+        nowhere = plan.sources + len(plan.places)
+        numbers = [0] * nowhere + [0]  # Pointer.source of an argument that was not given is -1
+        places = [list(self._of_step(step, numbers, nowhere)) for step in plan.steps]
         self.start = bindings().cuLaunchKernel
         self.write = struct.Struct(f"{plan.sources}Q").pack_into
         self.table = array.array("Q", numbers)
@@ -186,14 +189,20 @@ class Frame:
                 function = function_of(step.kernel, step.threads, step.arguments, plan.device)
                 self.steps.append((function, step.blocks, *step.threads, parameters.buffer_info()[0]))
 
-    @staticmethod
-    def _places(step: Start | Noted, numbers: list[int], nowhere: int) -> Iterator[int]:
+    def use_scratch(self, base: int) -> None:
+        """Put scratch memory at an address, which a library's pool often gives again."""
+        self.base = base
+        for i, at in enumerate(self._places, self._sources):
+            self.table[i] = base + at
+
+    def _of_step(self, step: Start | Noted, numbers: list[int], nowhere: int) -> Iterator[int]:
         """Where in the table a step's parameters are; those that are no pointers are put there."""
         if isinstance(step, Noted):
             return
         for leaf in leaves(step.arguments):
             if isinstance(leaf, Pointer):
-                yield nowhere if leaf.source < 0 else leaf.source
+                source = leaf.source
+                yield nowhere if source < 0 else source if source < SCRATCH else self._sources + source - SCRATCH
             else:
                 as_float = isinstance(leaf, float)
                 bits = _AS_BITS.unpack(_AS_FLOAT.pack(leaf))[0] if as_float else int(leaf) & (1 << 64) - 1

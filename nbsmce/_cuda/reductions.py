@@ -1,6 +1,6 @@
 """Sums over rows: what a mean is divided by, and the loss of all rows. The order depends on the number of rows alone.
 
-A block adds up :data:`SLICE` rows; where there are more, a block adds up what those have found. No atomics.
+A block adds up :data:`SLICE` rows; where there are more, another kernel adds up what those have found. No atomics.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ THREADS = 512
 SLICE = 16384
 NONE = np.float64(2.0**52)
 """Behind every row."""
+PART = 3
+"""Numbers that a slice leaves: its loss, its share of the divisor, and its first row whose index is no class."""
 
 
 class Rows(NamedTuple):
@@ -36,15 +38,16 @@ class Rows(NamedTuple):
     sampled: Any
 
 
-class Loss(NamedTuple):
-    """The loss of all rows and where it comes from."""
+class Sums(NamedTuple):
+    """What is summed, and where it goes to; integers tell what is wanted."""
 
-    rows: Any  # of the rows, float64
-    value: Any
+    losses: Any  # of the rows, float64
+    value: Any  # the loss of all rows
     status: Any  # the first row whose index is no class and that index, int64
-    divisor: Any
+    divisor: Any  # of a mean
+    found: Any  # whether the divisor is found here, or has been before
     divided: Any
-    reduced: Any  # whether there is a loss, or only the rows' record
+    reduced: Any  # whether there is a loss, or only the divisor and the record
 
 
 @device
@@ -68,99 +71,104 @@ def share_of(rows: Any, i: Any) -> Any:
     return share
 
 
-def _threads() -> Any:
-    both = team(Layout(THREADS, 1, 1, False, False), False)
-    return both.add, both.largest, both.room
+@device
+def _of_row(rows: Any, sums: Any, i: Any) -> Any:
+    """``(loss, share, whether the index is no class)``; the loss of such a row is NaN."""
+    value, share, suspicious = ZERO, ZERO, rows.indexed != 0
+    if sums.reduced != 0:
+        value = sums.losses[i]
+        suspicious = suspicious and value != value
+    if sums.found != 0:
+        share = share_of(rows, i)
+    return value, share, suspicious and is_outside(rows, i)
 
 
 @device
-def _of_targets(rows: Any, loss: Any, i: Any) -> Any:
-    """What the row counts, and whether its index is no class."""
-    return share_of(rows, i), rows.indexed != 0 and is_outside(rows, i)
+def _finish(rows: Any, sums: Any, value: Any, share: Any, first: Any) -> None:
+    """Write the record, the divisor and the loss."""
+    row = np.int64(-1)
+    if first < NONE:
+        row = np.int64(first)
+        sums.status[1] = rows.target[row]
+    sums.status[0] = row
+    if sums.found != 0:
+        sums.divisor[0] = share
+    if sums.reduced != 0:
+        if sums.divided != 0:
+            value = value / sums.divisor[0]
+        sums.value[0] = value
 
 
-@device
-def _of_losses(rows: Any, loss: Any, i: Any) -> Any:
-    """The loss of the row, which is NaN if its index is no class."""
-    value = loss.rows[i]
-    return value, rows.indexed != 0 and value != value and is_outside(rows, i)
+def _of_block() -> tuple[Any, int]:
+    """The sums and the first row of all threads, and the shared memory that they take."""
+    group = team(Layout(THREADS, 1, 1, False, False), False)
+    add, largest = group.add, group.largest
+
+    @device
+    def of_block(value: Any, share: Any, first: Any, room: Any) -> Any:
+        value, share = add(value, share, room, SUM)
+        return value, share, -largest(-first, room, LARGEST)
+
+    return of_block, group.room
 
 
 class OfSlices(NamedTuple):
-    """The kernel that adds up a slice, and finds the first row whose index is no class."""
+    """The kernel that adds up a slice."""
 
-    losses: bool
+    alone: bool  # it is that of all rows
 
     def __call__(self) -> Any:
-        add, largest, room_size = _threads()
-        of_row = _of_losses if self.losses else _of_targets
+        (of_block, room_size), alone = _of_block(), self.alone
 
-        def total_of_slices(rows: Any, loss: Any, parts: Any) -> None:
+        def total_of_slices(rows: Any, sums: Any, parts: Any) -> None:
             room = cuda.shared.array(room_size, np.float64)
             start = np.int64(cuda.blockIdx.x) * SLICE
             stop = start + SLICE if start + SLICE < rows.count else rows.count
-            total, first = ZERO, NONE
+            value, share, first = ZERO, ZERO, NONE
             for i in range(start + cuda.threadIdx.x, stop, THREADS):
-                value, outside = of_row(rows, loss, i)
-                total += value
+                more, another, outside = _of_row(rows, sums, i)
+                value += more
+                share += another
                 if outside and first == NONE:
                     first = np.float64(i)
-            total, _ = add(total, ZERO, room, SUM)
-            first = -largest(-first, room, LARGEST)
+            value, share, first = of_block(value, share, first, room)
             if cuda.threadIdx.x == 0:
-                parts[2 * cuda.blockIdx.x] = total
-                parts[2 * cuda.blockIdx.x + 1] = first
+                if alone:
+                    _finish(rows, sums, value, share, first)
+                else:
+                    at = np.int64(cuda.blockIdx.x) * PART
+                    parts[at], parts[at + 1], parts[at + 2] = value, share, first
 
         return total_of_slices
 
 
 class OfParts(NamedTuple):
-    """The kernel that adds up slices into the first of them, and writes the record and the loss."""
+    """The kernel that adds up what the slices have left."""
 
     def __call__(self) -> Any:
-        add, largest, room_size = _threads()
+        of_block, room_size = _of_block()
 
-        def total_of_parts(rows: Any, loss: Any, parts: Any) -> None:
+        def total_of_parts(rows: Any, sums: Any, parts: Any) -> None:
             room = cuda.shared.array(room_size, np.float64)
-            total, first = ZERO, NONE
+            value, share, first = ZERO, ZERO, NONE
             for i in range(np.int64(cuda.threadIdx.x), (rows.count + SLICE - 1) // SLICE, THREADS):
-                total += parts[2 * i]
-                if parts[2 * i + 1] < first:
-                    first = parts[2 * i + 1]
-            total, _ = add(total, ZERO, room, SUM)
-            first = -largest(-first, room, LARGEST)
+                value += parts[PART * i]
+                share += parts[PART * i + 1]
+                if parts[PART * i + 2] < first:
+                    first = parts[PART * i + 2]
+            value, share, first = of_block(value, share, first, room)
             if cuda.threadIdx.x == 0:
-                parts[0] = total
-                parts[1] = first
-                row = np.int64(-1)
-                if first < NONE:
-                    row = np.int64(first)
-                    loss.status[1] = rows.target[row]
-                loss.status[0] = row
-                if loss.reduced != 0:
-                    if loss.divided != 0:
-                        total = total / loss.divisor[0]
-                    loss.value[0] = total
+                _finish(rows, sums, value, share, first)
 
         return total_of_parts
 
 
-def slices(count: int) -> int:
-    """How many slices rows make."""
-    return -(-count // SLICE)
-
-
-def sum_targets(plan: Plan, rows: Rows, parts: Any, status: Any) -> None:
-    """Write the divisor of a mean to the first of ``parts``, a pair for each slice; and to ``status`` the record."""
-    loss = Loss(nowhere("float64"), nowhere("float64"), status, nowhere("float64"), 0, 0)
-    _sum(plan, False, rows, loss, parts)
-
-
-def sum_losses(plan: Plan, rows: Rows, loss: Loss, parts: Any) -> None:
-    """Write the loss of all rows, and the record. ``parts`` has a pair for each slice."""
-    _sum(plan, True, rows, loss, parts)
-
-
-def _sum(plan: Plan, losses: bool, rows: Rows, loss: Loss, parts: Any) -> None:
-    plan.start(OfSlices(losses), slices(rows.count), (THREADS, 1), rows, loss, parts)
-    plan.start(OfParts(), 1, (THREADS, 1), rows, loss, parts)
+def sum_rows(plan: Plan, rows: Rows, sums: Sums) -> None:
+    """Start the kernels."""
+    slices = max(1, -(-rows.count // SLICE))
+    if slices == 1:
+        plan.start(OfSlices(True), 1, (THREADS, 1), rows, sums, nowhere("float64"))
+        return
+    parts = plan.scratch((slices, PART), "float64").pointer()
+    plan.start(OfSlices(False), slices, (THREADS, 1), rows, sums, parts)
+    plan.start(OfParts(), 1, (THREADS, 1), rows, sums, parts)

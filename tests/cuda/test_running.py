@@ -52,7 +52,7 @@ def test_kernels_are_loaded_once_for_each_gpu_and_dtype(world):
     loaded = [(str(make), str(signature)) for make, signature in world.loaded]
     once = set(loaded)
     assert len(loaded) == 2 * len(once)  # on two GPUs
-    assert sum("OfSlices(losses=True)" in make for make, _ in once) == 2  # with weights of either dtype
+    assert sum("OfSlices(alone=True)" in make for make, _ in once) == 2  # with weights of either dtype
 
 
 def test_an_error_of_the_driver_is_raised_and_forgotten(world):
@@ -85,11 +85,11 @@ def test_memory_for_the_call_is_one_allocation_without_overlaps(world):
     nbsmce.cross_entropy_with_grad(Tensor((100, 1 << 15)), Tensor((100,), "int32", address=1 << 27))
     room = next(t for t in world.allocated if str(t.dtype) == "torch.uint8")
     assert len(world.allocated) == 4  # and gradient, loss, record
-    copy, parts, main, added = (world.started[i][2] for i in (0, 1, 3, -1))
-    target, divisor, weighted = copy[1][0], parts[2][0], added[1].rows[0]
+    copy, (_, sums, _), main, added = (world.started[i][2] for i in (0, 1, 2, -1))
+    target, divisor, weighted = copy[1][0], sums.divisor[0], added[1].losses[0]
     sections = -(-(1 << 15) // 8192)
     states = main[-1].states[0]
-    sizes = {target: 8 * 100, divisor: 16, weighted: 800, states: 72 * 100 * sections, parts[1].status[0]: 16}
+    sizes = {target: 8 * 100, divisor: 8, weighted: 800, states: 72 * 100 * sections, sums.status[0]: 16}
     assert len(sizes) == 5
     ordered = sorted(sizes.items())
     assert room.address == ordered[0][0]
@@ -133,7 +133,20 @@ def test_a_check_that_waits_comes_before_the_other_kernels(world, monkeypatch):
         world.started.clear()
         with pytest.raises(IndexError, match=r"target\[1\] is 99"):
             nbsmce.cross_entropy(*arguments, check="sync")
-        assert len(world.started) == 2 < kernels
+        assert len(world.started) == 1 < kernels
+
+
+@pytest.mark.parametrize(("rows", "kernels", "with_gradient"), [(4, 2, 3), (1 << 14, 2, 3), ((1 << 14) + 1, 3, 5)])
+def test_how_many_kernels_a_loss_takes(world, rows, kernels, with_gradient):
+    arguments = Tensor((rows, 8)), Tensor((rows,), "int64", address=1 << 40)
+    nbsmce.cross_entropy(*arguments)
+    assert len(world.started) == kernels
+    world.started.clear()
+    nbsmce.cross_entropy_with_grad(*arguments)
+    assert len(world.started) == with_gradient
+    world.started.clear()
+    nbsmce.cross_entropy(*arguments, reduction="none")
+    assert len(world.started) == 1
 
 
 def test_every_loss_has_a_record_of_its_own(world):
