@@ -53,7 +53,9 @@ def version(name: str) -> str | None:
 
 
 def pytest_command(marker: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marker, "tests/cuda"]
+    """Several processes where pytest-xdist is installed: most of the time goes into compiling kernels."""
+    several = ["-n", str(min(8, os.cpu_count() or 1))] if version("pytest-xdist") and marker == "cuda" else []
+    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *several, "-m", marker, "tests/cuda"]
 
 
 def sanitizer(seconds: float) -> dict[str, Any]:
@@ -124,6 +126,36 @@ def cupy_softmax(_: Any, x: Any) -> Call:
     return call
 
 
+def nbsmce_log_softmax(torch: Any, x: Any) -> Call:
+    import nbsmce
+
+    out = torch.empty_like(x)
+    return lambda: nbsmce.log_softmax(x, out=out)
+
+
+def compiled_log_softmax(torch: Any, x: Any) -> Call:
+    compiled = torch.compile(lambda a: torch.log_softmax(a, -1))
+    return lambda: compiled(x)
+
+
+def nbsmce_backward(torch: Any, x: Any) -> Call:
+    import nbsmce
+
+    y, out = torch.softmax(x, -1), torch.empty_like(x)
+    return lambda: nbsmce.softmax_backward(x, y, out=out)
+
+
+def torch_backward(torch: Any, x: Any) -> Call:
+    y = torch.softmax(x, -1)
+    return lambda: torch.ops.aten._softmax_backward_data(x, y, -1, x.dtype)
+
+
+def compiled_backward(torch: Any, x: Any) -> Call:
+    y = torch.softmax(x, -1)
+    compiled = torch.compile(lambda dy, y: torch.ops.aten._softmax_backward_data(dy, y, -1, dy.dtype))
+    return lambda: compiled(x, y)
+
+
 def quack_softmax(_: Any, x: Any) -> Call:
     import quack
 
@@ -180,7 +212,17 @@ TASKS: dict[str, dict[str, Maker]] = {
         "torch": lambda torch, x: _with_backward(torch, x, torch.nn.functional.cross_entropy),
         "torch.compile": compiled_loss, "liger": liger_loss, "quack": quack_loss,
     },
+    "log_softmax": {
+        "nbsmce": nbsmce_log_softmax, "torch": lambda torch, x: lambda: torch.log_softmax(x, -1),
+        "torch.compile": compiled_log_softmax,
+    },
+    "softmax backward": {
+        "nbsmce": nbsmce_backward, "torch": torch_backward, "torch.compile": compiled_backward,
+    },
 }  # fmt: skip
+COMPILED = ("torch.compile", "triton", "liger", "quack")
+MOVED = {"softmax backward": 3}
+"""How often the bytes of the logits are moved at least; else 2 times."""
 
 
 def gpu_seconds(torch: Any, call: Callable[[], Any], repeats: int = 12) -> float:
@@ -235,14 +277,15 @@ def overhead(torch: Any, missing: set[str]) -> dict[str, float]:
 
 
 def measure(torch: Any, until: float) -> dict[str, Any]:
-    """Every task, dtype and number of classes, until the time is over."""
+    """Every task, dtype and number of classes, until the time is over; the peers that compile for each size last."""
     missing: set[str] = set()
     rate = copy_rate(torch)
     found = {"copy bytes per second": rate, "host seconds": overhead(torch, missing), "rows": [], "cut": False}
-    for dtype, classes, (task, makers) in itertools.product(DTYPES, CLASSES, TASKS.items()):
-        itemsize = getattr(torch, dtype).itemsize
+    ours: dict[tuple[str, str, int], float] = {}
+    for compiled, dtype, classes, task in itertools.product((False, True), DTYPES, CLASSES, TASKS):
+        makers = {name: make for name, make in TASKS[task].items() if (name in COMPILED) is compiled}
+        itemsize, key = getattr(torch, dtype).itemsize, (task, dtype, classes)
         x = (torch.randn(max(1, BYTES // (classes * itemsize)), classes, device="cuda") * 3).to(getattr(torch, dtype))
-        own = None
         for library, call in available(makers, torch, x, missing):
             if time.monotonic() > until:
                 return found | {"missing": sorted(missing), "cut": True}
@@ -251,11 +294,12 @@ def measure(torch: Any, until: float) -> dict[str, Any]:
             except Exception as error:  # a peer that does not take this size
                 missing.add(f"{library}, {dtype}, {classes} classes: {type(error).__name__}")
                 continue
-            own = seconds if library == "nbsmce" else own
-            moved = 2 * x.numel() * itemsize / seconds
+            if library == "nbsmce":
+                ours[key] = seconds
+            moved = MOVED.get(task, 2) * x.numel() * itemsize / seconds
             row = {"task": task, "dtype": dtype, "classes": classes, "library": library, "seconds": seconds}
-            row |= {"bytes per second": moved, "of copy": moved / rate, "times nbsmce": seconds / own if own else None}
-            found["rows"].append(row)
+            ratio = seconds / ours[key] if key in ours else None
+            found["rows"].append(row | {"bytes per second": moved, "of copy": moved / rate, "times nbsmce": ratio})
     return found | {"missing": sorted(missing)}
 
 
@@ -263,8 +307,10 @@ def measure(torch: Any, until: float) -> dict[str, Any]:
 
 
 def as_table(found: dict[str, Any]) -> str:
+    # A task's peers together, in whichever order they were measured.
+    rows = sorted(found.get("rows", []), key=lambda r: (r["task"], DTYPES.index(r["dtype"]), r["classes"]))
     lines = [f"{'task':29}{'dtype':10}{'classes':>8}  {'library':15}{'GB/s':>8}{'of copy':>9}{'time / nbsmce':>15}"]
-    for r in found.get("rows", []):
+    for r in rows:
         ratio = f"{r['times nbsmce']:.2f}" if r["times nbsmce"] else ""
         rate = f"{r['bytes per second'] / 1e9:8.0f}{r['of copy']:9.0%}"
         lines.append(f"{r['task']:29}{r['dtype']:10}{r['classes']:8}  {r['library']:15}{rate}{ratio:>15}")
@@ -275,7 +321,7 @@ def as_table(found: dict[str, Any]) -> str:
 def draw(found: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(len(DTYPES), len(TASKS), figsize=(11, 12), sharex=True, sharey=True, squeeze=False)
+    figure, axes = plt.subplots(len(DTYPES), len(TASKS), figsize=(18, 12), sharex=True, sharey=True, squeeze=False)
     for i, dtype in enumerate(DTYPES):
         for j, task in enumerate(TASKS):
             chosen = [r for r in found["rows"] if (r["dtype"], r["task"]) == (dtype, task)]
@@ -285,7 +331,7 @@ def draw(found: dict[str, Any], path: Path) -> None:
             axes[i][j].set(xscale="log", title=f"{task}, {dtype}", ylim=(0, 1.1))
             axes[i][j].legend(fontsize=6)
     figure.supxlabel("classes")
-    figure.supylabel("share of the measured copy rate (2 bytes moved for each byte of logits)")
+    figure.supylabel("share of the measured copy rate (bytes that must be moved, for each byte of logits 2 or 3)")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 

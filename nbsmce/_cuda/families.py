@@ -264,9 +264,8 @@ def section_results(work: Work, layout: Layout) -> Any:
         place = located(extent, part.first, part.end, part.sections)
         if loads:
             load(words, more, given, wanted, options, extent, place)
-        state = state_of(LEAST, NOTHING, NOTHING)
-        if place.there:
-            state = saved(part.states, (place.row - part.first) * part.sections * FIELDS)
+        row = place.row - part.first if place.there else ZERO
+        state = saved(part.states, row * part.sections * FIELDS)
         numbers = row_of(state, given, wanted, options, extent, place)
         second_pass(words, more, stage, numbers, given, wanted, options, extent, place)
 

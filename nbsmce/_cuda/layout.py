@@ -19,7 +19,7 @@ TEAMS = (
 # The same for kernels that need more registers for each chunk.
 NARROW_TEAMS = (*TEAMS[:8], (256, 64, 4), (512, 128, 4), (1024, 256, 4), (2048, 512, 4))
 BLOCK = 128  # threads, of teams that are smaller
-SIDE_BY_SIDE = 512  # the same where neighbouring threads have neighbouring rows
+SIDE_BY_SIDE = 64  # the same for each number of a chunk, where neighbouring threads have neighbouring rows
 SECTION = (256, 8)
 NARROW_SECTION = (256, 4)
 NO_SUMS = (32, 4)  # of rows side by side, where nothing is summed
@@ -108,24 +108,25 @@ def resident(rows: Rows, numbers: int, narrow: bool = False) -> Layout | None:
     chunks_of_row = -(-rows.classes // numbers)
     for limit, threads, chunks in NARROW_TEAMS if narrow else TEAMS:
         if chunks_of_row <= limit:
-            return _in_blocks(rows, threads, chunks)
+            return _in_blocks(rows, numbers, threads, chunks)
     return None
 
 
-def sections(rows: Rows, narrow: bool = False) -> Layout:
+def sections(rows: Rows, numbers: int, narrow: bool = False) -> Layout:
     """The threads for each section of a longer row."""
-    return _in_blocks(rows, *(NARROW_SECTION if narrow else SECTION))
+    return _in_blocks(rows, numbers, *(NARROW_SECTION if narrow else SECTION))
 
 
 def without_sums(rows: Rows, numbers: int, narrow: bool = False) -> Layout:
     """The threads for each section of a row of which nothing is summed."""
     team = resident(rows, numbers, narrow)
     if side_by_side(rows):
-        return _in_blocks(rows, *NO_SUMS) if team is None or team.loop else team
-    return sections(rows, narrow) if team is None or rows.classes > 256 * numbers else team
+        return _in_blocks(rows, numbers, *NO_SUMS) if team is None or team.loop else team
+    return sections(rows, numbers, narrow) if team is None or rows.classes > 256 * numbers else team
 
 
-def _in_blocks(rows: Rows, threads: int, chunks: int) -> Layout:
+def _in_blocks(rows: Rows, numbers: int, threads: int, chunks: int) -> Layout:
+    """Of rows side by side, a block has so many that 32 bytes of each class are read together."""
     apart = side_by_side(rows)
-    teams = SIDE_BY_SIDE // min(threads, WARP) if apart else BLOCK // threads
+    teams = SIDE_BY_SIDE * numbers // min(threads, WARP) if apart else BLOCK // threads
     return Layout(threads, chunks, max(1, teams), apart, rows.nested)

@@ -64,7 +64,7 @@ def over_rows(plan: Plan, task: Task, rows: Rows, given: Any, wanted: Any, optio
     if whole is not None:
         _start(plan, task, families.whole, whole, rows.rows, 1, extent, given, wanted, options)
         return
-    team = layout.sections(rows, task.narrow)
+    team = layout.sections(rows, numbers, task.narrow)
     sections = -(-rows.classes // (team.section * numbers))
     _in_sections(plan, task, rows, team, sections, (extent, given, wanted, options))
 

@@ -39,7 +39,7 @@ def few_threads(monkeypatch):
     monkeypatch.setattr(nll, "THREADS", 4)
     monkeypatch.setattr(copies, "THREADS", 16)
     monkeypatch.setattr(layout, "BLOCK", 4)
-    monkeypatch.setattr(layout, "SIDE_BY_SIDE", 16)
+    monkeypatch.setattr(layout, "SIDE_BY_SIDE", 4)
 
 
 @pytest.fixture

@@ -207,7 +207,7 @@ def kernels(capability: int, thorough: bool = True):
 
 def _of_work(dtype, unit, name, work, variant, arguments, loads, stores):
     numbers = numbers_of_chunk(dtype)
-    narrow = numbers == 8 and getattr(variant, "spread", False)
+    narrow = getattr(variant, "probabilities", "") or (numbers == 8 and getattr(variant, "spread", False))
     chunks = 4 if narrow else 8
     wide, kind = chunks if unit == numbers else 0, dtype if unit == numbers else f"{dtype} by {unit}"
     team = Layout(512, chunks, 1, False, False)
@@ -221,10 +221,10 @@ def _of_work(dtype, unit, name, work, variant, arguments, loads, stores):
             label = f"{kind}: {name}, {family.__name__}"
             yield Kernel(label, program, (*arguments, PART), 256, 1, wide * loads, wide * written)
     if unit == 0:
-        for team in (Layout(32, chunks, 16, True, True), Layout(512, chunks, 16, True, True)):
+        for team in (Layout(32, chunks, 2 * numbers, True, True), Layout(512, chunks, 2 * numbers, True, True)):
             program = rows.Program(families.whole, work, variant, team, not team.loop)
             label = f"{kind}: {name}, apart{', in turns' if team.loop else ''}"
-            yield Kernel(label, program, arguments, 512, 1, 0, 0)
+            yield Kernel(label, program, arguments, 64 * numbers, 1, 0, 0)
 
 
 def _of_warps(dtype, capability):
@@ -242,9 +242,9 @@ def _others(capability: int, dtypes: tuple[str, ...]):
         return Kernel(name, make, arguments, threads, 1, 0, 0)
 
     rows_ = reductions.Rows(_pointer("int64"), _pointer("float32"), _pointer("float32"), *[0] * 6)
-    loss = reductions.Loss(_pointer("float64"), _pointer("float32"), _pointer("int64"), _pointer("float64"), 0, 0)
+    sums = reductions.Sums(_pointer("float64"), _pointer("float32"), _pointer("int64"), _pointer("float64"), *[0] * 3)
     for make in (reductions.OfSlices(True), reductions.OfSlices(False), reductions.OfParts()):
-        yield of(f"sums over rows: {make}", make, (rows_, loss, _pointer("float64")), reductions.THREADS)
+        yield of(f"sums over rows: {make}", make, (rows_, sums, _pointer("float64")), reductions.THREADS)
     shape = copies.Shape(*[0] * copies.AXES)
     for pair in (
         ("float16", "float32"),

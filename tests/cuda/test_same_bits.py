@@ -98,7 +98,6 @@ FUNCTIONS = {
     "loss, probabilities": lambda x, y, a, axis: loss(x, y, a, axis),
     "loss, other probabilities": lambda x, y, a, axis: loss(x, y.astype(np.float32), a, axis),
 }
-LONG = ("softmax", "softmax_backward", "factors", "loss, smoothing", "loss, probabilities")
 
 
 def bits(result, restored):
@@ -128,7 +127,7 @@ def test_any_layout(dtype, chunks):
     assert [name for name in LAYOUTS if of_layout("softmax", x, y, name) != expected] == []
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_any_function(function, dtype):
     x, y = operands(5 * (16 // dtype_of(dtype).itemsize), dtype)
@@ -137,16 +136,20 @@ def test_any_function(function, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", ["softmax", "log_softmax_backward", "loss, smoothing"])
 def test_any_layout_of_odd_rows(function, dtype):
     x, y = operands(21, dtype)
     expected = of_layout(function, x, y, "aligned")
     assert [name for name in FEWER if of_layout(function, x, y, name) != expected] == []
 
 
-@pytest.mark.parametrize("chunks", [40, 100])
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
-@pytest.mark.parametrize("function", LONG)
+@pytest.mark.parametrize(
+    ("function", "dtype", "chunks"),
+    [
+        ("softmax", "float32", 40), ("loss, smoothing", "bfloat16", 40), ("softmax_backward", "float64", 40),
+        ("loss, probabilities", "float32", 40), ("softmax", "bfloat16", 100), ("loss, smoothing", "float32", 100),
+    ],
+)  # fmt: skip
 def test_any_layout_of_long_rows(function, dtype, chunks):
     """Rows of two warps, and of two sections."""
     x, y = operands(chunks * (16 // dtype_of(dtype).itemsize), dtype)
