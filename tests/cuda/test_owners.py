@@ -119,3 +119,5 @@ def test_elements_that_are_no_numbers_of_a_gpu(world, array):
         nbsmce.softmax(array((4, 8), ">f4"))
     with pytest.raises(ValueError, match=r"x has strides \(34, 4\) that are no multiples of its 4 bytes"):
         nbsmce.softmax(array((4, 8), strides=(34, 4)))
+    with pytest.raises(ValueError, match="x begins at an address that is no multiple of its 4 bytes"):
+        nbsmce.softmax(array((4, 8), address=(1 << 20) + 2))

@@ -55,7 +55,7 @@ LAYOUTS = {
         lambda y: y.transpose(0, 2, 1).reshape(ROWS, -1) if y.ndim == 3 else y.reshape(y.shape and ROWS),
     ),
 }  # fmt: skip
-FEWER = ("from 1", "apart", "in the middle")
+FEWER = ("from 1", "in the middle")
 
 
 def of_rows(values, axis):
@@ -118,7 +118,7 @@ def operands(classes, dtype):
     return x, y
 
 
-@pytest.mark.parametrize("chunks", [1, 3, 12])
+@pytest.mark.parametrize("chunks", [1, 12])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_layout(dtype, chunks):
     """Rows of whole chunks, which the aligned layout reads 16 bytes at a time."""
@@ -127,8 +127,12 @@ def test_any_layout(dtype, chunks):
     assert [name for name in LAYOUTS if of_layout("softmax", x, y, name) != expected] == []
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("function", FUNCTIONS)
+SUMS = ("logsumexp", "softmax_backward", "factors", "loss, smoothing", "loss, probabilities")
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype"), [*[(f, "bfloat16") for f in FUNCTIONS], *[(f, "float32") for f in SUMS]]
+)
 def test_any_function(function, dtype):
     x, y = operands(5 * (16 // dtype_of(dtype).itemsize), dtype)
     expected = of_layout(function, x, y, "aligned")
@@ -136,7 +140,7 @@ def test_any_function(function, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("function", ["softmax", "log_softmax_backward", "loss, smoothing"])
+@pytest.mark.parametrize("function", ["log_softmax_backward", "loss, smoothing"])
 def test_any_layout_of_odd_rows(function, dtype):
     x, y = operands(21, dtype)
     expected = of_layout(function, x, y, "aligned")
@@ -146,8 +150,8 @@ def test_any_layout_of_odd_rows(function, dtype):
 @pytest.mark.parametrize(
     ("function", "dtype", "chunks"),
     [
-        ("softmax", "float32", 40), ("loss, smoothing", "bfloat16", 40), ("softmax_backward", "float64", 40),
-        ("loss, probabilities", "float32", 40), ("softmax", "bfloat16", 100), ("loss, smoothing", "float32", 100),
+        ("softmax", "float32", 40), ("loss, smoothing", "bfloat16", 40), ("loss, probabilities", "float32", 40),
+        ("softmax_backward", "bfloat16", 100), ("loss, smoothing", "float32", 100),
     ],
 )  # fmt: skip
 def test_any_layout_of_long_rows(function, dtype, chunks):
