@@ -50,19 +50,6 @@ def access(held: Storage, layout: Layout, unit: int) -> Access:
     return Access(load, load_zeros, store, layout.chunks * held.words, stage)
 
 
-def writer(held: Storage, layout: Layout, unit: int) -> Any:
-    """``f(c)``: the lane that writes the class ``c`` of a row."""
-    classes, threads, lanes = np.int64(held.classes), np.int64(layout.threads), np.int64(min(layout.threads, WARP))
-    size = np.int64(held.classes if layout.apart else max(unit, 1))
-    tile = classes * lanes  # what a warp has side by side
-
-    @device
-    def lane(c: Any) -> Any:
-        return (c // tile * lanes + c // size % lanes) % threads
-
-    return lane
-
-
 @device
 def _left(c: Any, extent: Any, place: Any) -> Any:
     """How many classes there are from a class on, 0 if there is no row."""
@@ -220,7 +207,7 @@ def _staged(held: Storage, layout: Layout, unit: int) -> tuple[Any, int]:
         for v in range(units):
             c = np.int32(k * chunk + v * lanes * numbers)
             write_unit(stage, slot, v * lanes + lane, pointer, first + c * step, c < left)
-        warp_barrier()  # the stage is used anew
+        warp_barrier()  # the stage is used anew; and what is written later to the same memory, comes later
 
     store_chunks = _unrolled(store_chunk, layout.chunks)
 

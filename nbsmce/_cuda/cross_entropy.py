@@ -90,7 +90,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     group, wide = team(layout, number is np.float32), team(layout, False)
     largest, exponentials = exponential_sums(held, words_held, group, True, keep)
     read, store, get, put = rows.load, rows.store, held.get, held.put
-    owns, reads = owner(held, layout, variant.unit), reader(held, layout)
+    owns, reads = owner(held, layout), reader(held, layout)
     numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
     first_of_numbers = first_largest(held, layout, words_held, low, high)
     zero, least, larger, nan = number(0), number(-np.inf), how.larger, number(np.nan)
@@ -277,7 +277,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
 
     @device
     def last(n: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
-        """The target of a class index is written once more, by the thread that has written it: ``p - 1`` cancels."""
+        """The target of a class index is written once more, by the thread that has it: ``p - 1`` cancels."""
         if place.there and owns(n.target, place):
             start = row_start(wanted.dx, place)
             put(wanted.dx.pointer, start + n.target * wanted.dx.step, n.at_target, True)

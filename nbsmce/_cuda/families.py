@@ -49,7 +49,7 @@ class Work(NamedTuple):
     row: Any  # (state, …): the numbers that follow from it
     results: Any  # (numbers, …): writes those of the row; called for one thread of a team
     write: Any  # (words, more, stage, numbers, …): writes those of the classes; None if there are none
-    last: Any  # (numbers, …): after that, by the thread that has written the target
+    last: Any  # (numbers, …): after that, by the thread that has the target
     more: int  # words of the second array in registers; the first has those of the access
     room: int  # of shared memory, in float64
 

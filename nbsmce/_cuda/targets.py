@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .access import writer
 from .device import device
 from .places import Layout, row_start
 from .states import NO_CLASS, ZERO
@@ -42,14 +41,18 @@ def target_of(given: Any, options: Any, extent: Any, place: Any) -> Any:
     return Target(index, state, weight)
 
 
-def owner(held: Storage, layout: Layout, unit: int) -> Any:
-    """``f(c, place)``: whether this thread writes the class ``c`` of its row at this place."""
-    classes, section, lane = np.int64(held.classes), np.int64(layout.section), writer(held, layout, unit)
+def owner(held: Storage, layout: Layout) -> Any:
+    """``f(c, place)``: whether this thread has the class ``c`` of its row at this place.
+
+    It may write there again: what its warp has written for it before was followed by a barrier.
+    """
+    classes, threads = np.int64(held.classes), np.int64(layout.threads)
+    section = np.int64(layout.section)
 
     @device
     def owns(c: Any, place: Any) -> Any:
         chunk = c // classes - place.first
-        return c >= 0 and chunk >= 0 and chunk < section and lane(c) == place.lane
+        return c >= 0 and chunk >= 0 and chunk < section and chunk % threads == place.lane
 
     return owns
 
