@@ -216,8 +216,10 @@ class Numba(_InBytes):
         kind = dtype_of(dtype)
 
         def make() -> Any:
-            if SIMULATED:
-                return cuda.to_device(np.empty(shape, kind))
+            if SIMULATED:  # what a kernel should have written before it is read is NaN or -1
+                memory = np.empty(shape, kind)
+                memory.reshape(-1).view(np.uint8).fill(255)
+                return cuda.to_device(memory)
             with cuda.gpus[device]:
                 return cuda.device_array(shape, kind)
 
