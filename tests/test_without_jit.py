@@ -66,6 +66,10 @@ def test_losses(dtype, shape, axis):
         if not options:
             back = nbsmce.cross_entropy_backward(1.0, x, target, axis=axis, lse=aux.lse)
             close(back, exact[1], "float32" if dtype == "float64" else dtype, 4)
+    smooth = {"label_smoothing": 0.1}
+    close(
+        nbsmce.cross_entropy(x, t, axis=axis, **smooth), reference.cross_entropy(x, t, axis, **smooth)[0], computed, 50
+    )
     losses = nbsmce.cross_entropy(x, t, axis=axis, reduction="none")
     close(losses, reference.cross_entropy(x, t, axis, reduction="none")[0], computed, 10)
     log_y = nbsmce.log_softmax(x, axis)

@@ -259,10 +259,6 @@ class Work:
     def rows(self, whole):
         """No numbers of rows."""
 
-    def scales(self, peak, whole):
-        """No scales."""
-        return ()
-
     def last(self, whole):
         """Nothing comes after the results."""
 

@@ -116,13 +116,10 @@ class _Softmax(Work):
         def from_logits():
             self.write(v0, n, r, self.logits(v0, n, r), lambda x: result(scale.exp(x - scale.base)), 0.0)
 
-        def again():
-            exponentials(self.logits(v0, n, r), e, True, n, peak, self.u)
-
         if self.u.shared:
             branch(self.keep, from_kept, from_logits)
         else:  # where it is rare, a second way to write would take 0.1 s to compile
-            branch(self.keep, lambda: None, again)
+            branch(self.keep, lambda: None, lambda: exponentials(self.logits(v0, n, r), e, True, n, peak, self.u))
             from_kept()
 
     def log_softmax(self, v0, n, r, high, low, *_):
