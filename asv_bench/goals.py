@@ -64,6 +64,11 @@ def ratio(case: Case, library: str) -> float:
     return goal
 
 
+def share(case: Case) -> float:
+    """The share of what memory allows; nothing is required of less than it takes to fill the caches."""
+    return SHARE_OF_LIMIT if size(case)[2] > LARGE else 0.0
+
+
 def costs() -> list[tuple[str, Case, Case, float]]:
     """What is compared with nbsmce itself: a case, the one it is measured against, and how long it may take of that."""
     found = []

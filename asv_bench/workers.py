@@ -27,7 +27,11 @@ from benchmarks.timing import calls_in, seconds
 ROOT = Path(__file__).parent.parent
 BATCH = 0.02  # seconds of calls in a row
 PAUSE = 0.003  # until a library's threads have stopped spinning
-LIMIT = "limit"  # takes the place of a library: the memory limit for as many reads and writes
+
+# What takes the place of a library:
+LIMIT = "limit"  # the memory limit for as many reads and writes
+FRESH = "fresh limit"  # the same where the result is a new array, which the system has to clear
+PARALLEL = "nbsmce, always parallel"  # with the threads that it is given, however few the numbers are
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +58,8 @@ def _compiled() -> tempfile.TemporaryDirectory:
 class Worker:
     """A process with one library. ``path`` is the folder that nbsmce is imported from."""
 
-    def __init__(self, library: str, path: Path = ROOT) -> None:
-        self.name = library
+    def __init__(self, library: str, path: Path = ROOT, threads: int = THREADS) -> None:
+        self.name, self.threads = library, threads
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             stdin=subprocess.PIPE,
@@ -83,9 +87,9 @@ class Worker:
             raise RuntimeError(reply["error"])
         return reply
 
-    def time(self, number: int) -> float:
-        """Seconds of one call, as the mean of ``number`` in a row."""
-        self.ask(number=number)
+    def time(self, number: int, pause: float = 0.0) -> float:
+        """Seconds of one call, as the mean of ``number`` in a row, each after so many seconds without work."""
+        self.ask(number=number, pause=pause)
         return self.answer()["seconds"]
 
 
@@ -93,7 +97,7 @@ def prepare(workers: Iterable[tuple[Worker, Case]], duration: float = BATCH) -> 
     """How many calls take ``duration``, and the reason if it is none. All compile at the same time."""
     workers = list(workers)
     for worker, case in workers:
-        worker.ask(library=worker.name, case=dataclasses.asdict(case))
+        worker.ask(library=worker.name, threads=worker.threads, case=dataclasses.asdict(case))
     ready = [worker.answer() for worker, _ in workers]
     for (worker, _), reply in zip(workers, ready, strict=True):
         if "skip" not in reply:
@@ -102,7 +106,7 @@ def prepare(workers: Iterable[tuple[Worker, Case]], duration: float = BATCH) -> 
     return [(reply.get("number", 0), reply.get("skip", "")) for reply in ready]
 
 
-def rounds(workers: list[tuple[Worker, int]], count: int) -> list[list[float]]:
+def rounds(workers: list[tuple[Worker, int]], count: int, pause: float = 0.0) -> list[list[float]]:
     """The seconds of each worker in each round; every round begins with another one."""
     times: list[list[float]] = [[] for _ in workers]
     for turn in range(count):
@@ -110,15 +114,21 @@ def rounds(workers: list[tuple[Worker, int]], count: int) -> list[list[float]]:
             which = (turn + k) % len(workers)
             worker, number = workers[which]
             time.sleep(PAUSE)
-            times[which].append(worker.time(number))
+            times[which].append(worker.time(number, pause))
     return times
 
 
-def _prepared(library: str, case: Case) -> Any:
+def _prepared(library: str, threads: int, case: Case) -> Any:
     inputs = Inputs(case.shape, case.dtype, case.spread, case.option)
-    call = (
-        limit(*TRAFFIC[case.operation], inputs.x.nbytes) if library == LIMIT else build(library, case.operation, inputs)
-    )
+    if library in (LIMIT, FRESH):
+        call = limit(*TRAFFIC[case.operation], inputs.x.nbytes, threads, fresh=library == FRESH)
+    elif library == PARALLEL:
+        from nbsmce._cpu import launch
+
+        launch.SERIAL_WORK = 0
+        call = build("nbsmce", case.operation, inputs, threads)
+    else:
+        call = build(library, case.operation, inputs, threads)
     call()
     return call
 
@@ -133,12 +143,12 @@ def _serve() -> None:
         try:
             if "case" in request:
                 call = None  # frees its arrays
-                call = _prepared(request["library"], Case(**request["case"]))
+                call = _prepared(request["library"], request["threads"], Case(**request["case"]))
                 reply: dict[str, Any] = {}
             elif "calibrate" in request:
                 reply = {"number": calls_in(call, request["calibrate"])}
             else:
-                reply = {"seconds": seconds(call, request["number"])}
+                reply = {"seconds": seconds(call, request["number"], request["pause"])}
         except Skip as reason:
             reply = {"skip": str(reason)}
         except Exception:

@@ -25,12 +25,19 @@ def once(setup: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def seconds(call: Callable[[], Any], number: int = 1) -> float:
-    """Of one call, as the mean of ``number`` in a row."""
+def seconds(call: Callable[[], Any], number: int = 1, pause: float = 0.0) -> float:
+    """Of one call, as the mean of ``number`` in a row, each after ``pause`` seconds that do not count."""
+    if pause:
+        return statistics.fmean(_after(pause, call) for _ in range(number))
     start = time.perf_counter()
     for _ in range(number):
         call()
     return (time.perf_counter() - start) / number
+
+
+def _after(pause: float, call: Callable[[], Any]) -> float:
+    time.sleep(pause)
+    return seconds(call)
 
 
 def calls_in(call: Callable[[], Any], duration: float) -> int:

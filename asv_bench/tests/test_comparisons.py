@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
+import compare_cpu
 import gate
 import goals
 import pytest
+import workers
+from benchmarks import timing
+from benchmarks.cases import DTYPES, TRAFFIC
+from benchmarks.limit import candidates
 from gate_trial import planted
-from workers import Case, Worker, prepare, rounds
+from workers import FRESH, LIMIT, PARALLEL, Case, Worker, prepare, rounds
+
+import nbsmce
+from nbsmce._cpu import launch
 
 HERE = Path(gate.__file__).parent
 
@@ -89,9 +99,97 @@ def test_the_comparison_puts_what_is_required_beside_what_is_measured(tmp_path):
     told = run("compare_cpu.py", *options, "--json", str(found))
     assert told.returncode == 0, told.stderr
     assert "(1.0)" in told.stdout
-    (row,) = json.loads(found.read_text())["rows"]
+    section = json.loads(found.read_text())["sections"]["chosen"]
+    (row,) = section["rows"]
     assert row["required"] == {"SciPy": 1.0}
     assert row["ratios"]["SciPy"] > 0
+    assert section["as_required"] == {"SciPy": [int(row["ratios"]["SciPy"] >= 1), 1]}
+    assert "together" in told.stdout
+
+
+def test_the_sections_are_printed_one_after_the_other(tmp_path):
+    found = tmp_path / "found.json"
+    options = ["--sections", "axes", "costs", "--functions", "logsumexp", "--libraries", "--rounds", "1"]
+    told = run("compare_cpu.py", *options, "--json", str(found))
+    assert told.returncode == 0, told.stderr
+    sections = json.loads(found.read_text())["sections"]
+    assert [row["shape"] for row in sections["axes"]["rows"]] == compare_cpu.SECTIONS["axes"].shapes
+    assert sections["costs"]["rows"] == []  # none of them is about logsumexp
+    assert told.stdout.count("together") == 4
+
+
+def test_the_whole_table_has_what_is_required():
+    assert list(compare_cpu.SECTIONS) == ["float32", "dtypes", "axes"]
+    assert len(compare_cpu.SECTIONS["float32"].shapes) == 8
+    assert {d for s in compare_cpu.SECTIONS.values() for d in s.dtypes} == set(DTYPES)
+    for section in compare_cpu.SECTIONS.values():
+        for shape, dtype, operation in itertools.product(section.shapes, section.dtypes, TRAFFIC):
+            case = Case(operation, shape, dtype)
+            assert goals.ratio(case, "PyTorch") >= 1.3
+            assert all(goals.ratio(case, peer) == 1 for peer in compare_cpu.PEERS if peer != "PyTorch")
+    assert {case.operation for _, case, _, _ in goals.costs()} <= set(TRAFFIC)
+
+
+@pytest.mark.parametrize(
+    ("case", "limits", "share"),
+    [
+        (Case("softmax", "2048x1000"), set(), 0.0),
+        (Case("softmax", "4x2000000"), {LIMIT, FRESH}, 0.0),
+        (Case("softmax", "128x128256"), {LIMIT, FRESH}, 0.9),
+        (Case("softmax_out", "512x32000"), {LIMIT}, 0.9),
+        (Case("logsumexp", "512x32000"), {LIMIT}, 0.9),
+        (Case("cross_entropy_with_grad", "512x32000", "float64"), {LIMIT, FRESH}, 0.9),
+    ],
+)
+def test_limits(case, limits, share):
+    """New results have a limit of their own; nothing is required of what the caches may hold."""
+    assert {name for name in compare_cpu.LIMITS if compare_cpu.concerns(name, case)} == limits
+    assert goals.share(case) == share
+
+
+def test_verdict():
+    rows = [
+        {"ratios": {"PyTorch": 1.0, LIMIT: 0.95}, "required": {"PyTorch": 1.3, LIMIT: 0.9}},
+        {"ratios": {"PyTorch": 1.3, LIMIT: 0.2}, "required": {"PyTorch": 1.3, LIMIT: 0.0}},
+    ]
+    assert compare_cpu.judged(rows) == {"PyTorch": (1, 2), LIMIT: (1, 1)}
+    told = compare_cpu.verdict(compare_cpu.judged(rows))
+    assert told == "as required: PyTorch 1 of 2, memory limit 1 of 1; together 2 of 3"
+    assert compare_cpu.cell(1.0, 1.3) == "1.00 (1.3) !"
+    assert compare_cpu.cell(1.0, 0.0) == "1.00"
+    assert compare_cpu.cell(None, 1.3) == "-"
+
+
+def test_a_new_result_is_allocated_by_each_call():
+    nbytes = 1 << 20
+    for fresh in (False, True):
+        for call in candidates(1, 1, nbytes, 1, fresh=fresh):
+            tracemalloc.start()
+            call()
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert (peak >= nbytes) == fresh
+
+
+def test_what_takes_the_place_of_a_library(monkeypatch):
+    monkeypatch.setattr(launch, "SERIAL_WORK", launch.SERIAL_WORK)
+    before = nbsmce.get_num_threads()
+    try:
+        workers._prepared("nbsmce", 1, Case("softmax", "8x100"))
+        assert nbsmce.get_num_threads() == 1
+        assert launch.SERIAL_WORK > 0
+        workers._prepared(PARALLEL, 2, Case("softmax", "8x100"))
+        assert nbsmce.get_num_threads() == 2
+        assert launch.SERIAL_WORK == 0
+    finally:
+        nbsmce.set_num_threads(before)
+
+
+def test_a_pause_comes_before_every_call(monkeypatch):
+    events = []
+    monkeypatch.setattr(timing.time, "sleep", events.append)
+    assert timing.seconds(lambda: events.append("call"), 2, pause=0.25) < 0.25
+    assert events == [0.25, "call", 0.25, "call"]
 
 
 @pytest.mark.parametrize(
