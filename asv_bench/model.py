@@ -1,0 +1,139 @@
+"""What a call costs, from few numbers: t = call + wake-up + max(numbers x ns / processors, bytes / bandwidth).
+
+``ns`` is what one number takes a processor while all arrays lie in a cache; it depends on the number of classes, and is
+interpolated between those that were measured. Each further processor adds a share of the first, which was fitted for
+the second. ``bandwidth`` is what loops that only read and write reach with as many bytes, and in the last cache and in
+memory shares of it.
+The wake-up is paid by calls that use more than one thread. Parameters are fitted to measured times; whatever has more
+processors than were measured is a prediction.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+from benchmarks.cases import TRAFFIC
+from ceilings import LEVELS, mix
+
+from nbsmce._cpu import launch
+
+NUMBER = 4  # bytes of a float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """A call: float32 rows, classes, and the threads that it may use."""
+
+    rows: int
+    classes: int
+    threads: int
+
+    @property
+    def numbers(self) -> int:
+        return self.rows * self.classes
+
+    @property
+    def used(self) -> int:
+        """Threads that have something to do: few numbers stay in one, and each takes a grain at a time."""
+        if self.numbers < launch.SERIAL_WORK:
+            return 1
+        return min(self.threads, -(-self.numbers // launch._GRAIN))
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Bytes per second from each level, and of how many bytes they were measured (``ceilings.measure``)."""
+
+    bytes: dict[str, dict[str, int]]
+    bandwidth: dict[str, dict[str, dict[str, float]]]
+
+    def reached(self, operation: str, size: Size, shares: tuple[float, float]) -> float:
+        """The bandwidth of an operation that reaches these shares of the last cache's and the memory's.
+
+        It is interpolated between the levels.
+        """
+        arrays, threads = TRAFFIC[operation], str(size.used)
+        known = [self.bytes[name][threads] for name in LEVELS]
+        speeds = [self.bandwidth[mix(*arrays)][name][threads] for name in LEVELS]
+        speeds[-2:] = [speed * share for speed, share in zip(speeds[-2:], shares, strict=True)]
+        return math.exp(np.interp(math.log(sum(arrays) * NUMBER * size.numbers), np.log(known), np.log(speeds)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """The parameters of one function, in seconds and as a share."""
+
+    operation: str
+    call: float
+    wake: float
+    cached: float  # of the last cache's bandwidth
+    share: float  # of the memory's
+    adds: float  # a further processor, as a share of the first
+    number: dict[int, float]  # seconds of a number for a processor, by classes
+
+    def of_number(self, classes: int) -> float:
+        known = sorted(self.number)
+        logs = [math.log(self.number[c]) for c in known]
+        return math.exp(np.interp(math.log(classes), [math.log(c) for c in known], logs))
+
+    def seconds(self, size: Size, machine: Machine) -> float:
+        compute = size.numbers * self.of_number(size.classes) / self.processors(size.used)
+        nbytes = sum(TRAFFIC[self.operation]) * NUMBER * size.numbers
+        moved = nbytes / machine.reached(self.operation, size, (self.cached, self.share))
+        return self.call + (size.used > 1) * self.wake + max(compute, moved)
+
+    def processors(self, threads: float) -> float:
+        """What so many threads are worth."""
+        return 1 + self.adds * (threads - 1)
+
+
+Measured = Sequence[tuple[Size, float]]
+
+
+def fit(operation: str, measured: Measured, machine: Machine) -> Model:
+    """The parameters whose times differ by the smallest factors from what was measured."""
+    from scipy.optimize import least_squares
+
+    classes = sorted({size.classes for size, _ in measured})
+
+    def model(logs: np.ndarray) -> Model:
+        values = [float(v) for v in np.exp(logs)]
+        return Model(operation, *values[:5], dict(zip(classes, values[5:], strict=True)))
+
+    def errors(logs: np.ndarray) -> list[float]:
+        found = model(logs)
+        return [math.log(found.seconds(size, machine) / t) for size, t in measured]
+
+    shortest = min(t for _, t in measured)
+    each = [min(t / size.numbers for size, t in measured if size.classes == c) for c in classes]
+    start = np.log([shortest, 10 * shortest, 0.8, 0.8, 0.8, *each])
+    least, most = [1e-9, 1e-9, 0.05, 0.05, 0.05, *[1e-12] * len(classes)], [1, 1, 1.5, 1.5, 1, *[1e-3] * len(classes)]
+    bounds = np.log(least), np.log(most)
+    return model(least_squares(errors, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.1).x)
+
+
+def errors(model: Model, measured: Measured, machine: Machine) -> tuple[float, float]:
+    """By which factor, less 1, the model is off: in the middle, and at the most of nine tenths."""
+    found = [math.exp(abs(math.log(model.seconds(size, machine) / t))) - 1 for size, t in measured]
+    return statistics.median(found), statistics.quantiles(found, n=10)[-1]
+
+
+def saturated(model: Model, bandwidth: float, classes: int = 1000) -> float:
+    """How many processors it takes until memory of so many bytes per second is what limits them."""
+    worth = bandwidth * model.share * model.of_number(classes) / (sum(TRAFFIC[model.operation]) * NUMBER)
+    return max(1.0, 1 + (worth - 1) / model.adds)
+
+
+def reached(model: Model, threads: int, bandwidth: float, classes: int = 1000) -> float:
+    """How much of what memory gives an operation so many threads can use: 1 where memory limits them."""
+    return min(1.0, model.processors(threads) / model.processors(saturated(model, bandwidth, classes)))
+
+
+def full(model: Model, threads: int, classes: int = 1000) -> float:
+    """From how many numbers on a call takes at most 1.25 of what the arithmetic takes all threads, in cache."""
+    fixed = model.call + model.wake
+    return max(4 * fixed * model.processors(threads) / model.of_number(classes), float(launch._GRAIN * threads))
