@@ -16,6 +16,11 @@ FIRST = {
     "softmax_backward": "nbsmce.softmax_backward(x, x)",
     "cross_entropy": "nbsmce.cross_entropy(x, t)",
     "cross_entropy_with_grad": "nbsmce.cross_entropy_with_grad(x, t)",
+    "log_softmax_backward": "nbsmce.log_softmax_backward(x, x)",
+    "logsumexp_backward": "nbsmce.logsumexp_backward(x[:, 0], x, x[:, 0])",
+    "cross_entropy_backward": "nbsmce.cross_entropy_backward(1.0, x, t)",
+    "nll_loss": "nbsmce.nll_loss(x, t)",
+    "nll_loss_backward": "nbsmce.nll_loss_backward(1.0, x, t)",
 }
 COUNT = """
 from nbsmce._compile import Kernel
