@@ -154,10 +154,8 @@ def fitted(result: dict[str, Any]) -> tuple[list[model.Model], model.Machine]:
 def model_tables(result: dict[str, Any], bandwidths: list[float]) -> None:
     models, machine = fitted(result)
     heads = " | ".join(f"ns a number, {c} classes" for c in ROW_CLASSES)
-    print(
-        "\nThe model; it is off by so much in the middle and in nine of ten cases of those that it was fitted to, and of"
-    )
-    print("those that it has not seen\n")
+    print("\nThe model, and by how much it is off, in the middle and in nine of ten cases: of those that it was fitted")
+    print("to, and of those that it has not seen\n")
     print(f"| | call / us | wake-up / us | {heads} | a second thread adds | of L3 | of memory | fitted | not seen |")
     print("|---|---|---|" + "---|" * len(ROW_CLASSES) + "---|---|---|---|---|")
     for m in models:

@@ -13,6 +13,7 @@ import compare_cpu
 import gate
 import goals
 import pytest
+import tables
 import workers
 from benchmarks import timing
 from benchmarks.cases import DTYPES, TRAFFIC
@@ -209,3 +210,28 @@ def test_a_pause_comes_before_every_call(monkeypatch):
 def test_what_is_required(case, required):
     assert goals.ratio(case, "PyTorch") == required
     assert goals.ratio(case, "JAX") == 1.0
+
+
+def test_tables_of_several_runs():
+    """The later run counts, bold is what is less than required, and a case that was not measured is a dash."""
+
+    def row(operation, shape, ratio):
+        case = f"{operation} {shape} float32"
+        found = {"case": case, "operation": operation, "shape": shape, "dtype": "float32"}
+        return found | {"ratios": {"PyTorch": ratio}, "required": {"PyTorch": 1.3}}
+
+    old = {"sections": {"float32": {"rows": [row("softmax", "1x10", 9.0), row("softmax", "32x10", 12.3)]}}}
+    cost = {
+        "name": "softcap",
+        "case": "cross_entropy 9x9 float32",
+        "ratios": {"costs": 0.5},
+        "required": {"costs": 0.8},
+    }
+    rows = [row("softmax", "1x10", 1.04), row("logsumexp", "1x10", 2.0)]
+    new = {"sections": {"float32": {"rows": rows}, "costs": {"rows": [cost]}}}
+    lines = tables.document([old, new]).splitlines()
+    assert "float32: as required: PyTorch 2 of 3; together 2 of 3." in lines
+    assert "| times as fast as PyTorch | 1x10 | 32x10 |" in lines
+    assert "| `softmax` | **1.0** | 12 |" in lines
+    assert "| `logsumexp` | 2.0 | - |" in lines
+    assert "| `cross_entropy` 9x9, softcap | **2.00** | 1.25 |" in lines
