@@ -1,11 +1,10 @@
 """What a call costs, from few numbers: t = call + wake-up + max(numbers x ns / processors, bytes / bandwidth).
 
 ``ns`` is what one number takes a processor while all arrays lie in a cache; it depends on the number of classes, and is
-interpolated between those that were measured. Each further processor adds a share of the first, which was fitted for
-the second. ``bandwidth`` is what loops that only read and write reach with as many bytes, and in the last cache and in
-memory shares of it.
-The wake-up is paid by calls that use more than one thread. Parameters are fitted to measured times; whatever has more
-processors than were measured is a prediction.
+interpolated between those that were measured. Threads are worth as many processors as they are to loops that only
+compute. ``bandwidth`` is what loops that only read and write reach with as many bytes, and in the last cache and in
+memory shares of it. The wake-up is paid by calls that use more than one thread. Parameters are fitted to measured
+times; whatever has more processors than were measured is a prediction, in which each is worth as much as the first.
 """
 
 from __future__ import annotations
@@ -46,10 +45,15 @@ class Size:
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
-    """Bytes per second from each level, and of how many bytes they were measured (``ceilings.measure``)."""
+    """What ``ceilings.measure`` has found: for each level bytes per second, and of how many bytes; and the peak."""
 
     bytes: dict[str, dict[str, int]]
     bandwidth: dict[str, dict[str, dict[str, float]]]
+    peak: dict[str, float]
+
+    def processors(self, threads: int) -> float:
+        """What so many threads are worth."""
+        return self.peak[str(threads)] / self.peak["1"]
 
     def reached(self, operation: str, size: Size, shares: tuple[float, float]) -> float:
         """The bandwidth of an operation that reaches these shares of the last cache's and the memory's.
@@ -72,7 +76,6 @@ class Model:
     wake: float
     cached: float  # of the last cache's bandwidth
     share: float  # of the memory's
-    adds: float  # a further processor, as a share of the first
     number: dict[int, float]  # seconds of a number for a processor, by classes
 
     def of_number(self, classes: int) -> float:
@@ -81,14 +84,10 @@ class Model:
         return math.exp(np.interp(math.log(classes), [math.log(c) for c in known], logs))
 
     def seconds(self, size: Size, machine: Machine) -> float:
-        compute = size.numbers * self.of_number(size.classes) / self.processors(size.used)
+        compute = size.numbers * self.of_number(size.classes) / machine.processors(size.used)
         nbytes = sum(TRAFFIC[self.operation]) * NUMBER * size.numbers
         moved = nbytes / machine.reached(self.operation, size, (self.cached, self.share))
         return self.call + (size.used > 1) * self.wake + max(compute, moved)
-
-    def processors(self, threads: float) -> float:
-        """What so many threads are worth."""
-        return 1 + self.adds * (threads - 1)
 
 
 Measured = Sequence[tuple[Size, float]]
@@ -102,7 +101,7 @@ def fit(operation: str, measured: Measured, machine: Machine) -> Model:
 
     def model(logs: np.ndarray) -> Model:
         values = [float(v) for v in np.exp(logs)]
-        return Model(operation, *values[:5], dict(zip(classes, values[5:], strict=True)))
+        return Model(operation, *values[:4], dict(zip(classes, values[4:], strict=True)))
 
     def errors(logs: np.ndarray) -> list[float]:
         found = model(logs)
@@ -110,8 +109,8 @@ def fit(operation: str, measured: Measured, machine: Machine) -> Model:
 
     shortest = min(t for _, t in measured)
     each = [min(t / size.numbers for size, t in measured if size.classes == c) for c in classes]
-    start = np.log([shortest, 10 * shortest, 0.8, 0.8, 0.8, *each])
-    least, most = [1e-9, 1e-9, 0.05, 0.05, 0.05, *[1e-12] * len(classes)], [1, 1, 1.5, 1.5, 1, *[1e-3] * len(classes)]
+    start = np.log([shortest, shortest, 0.8, 0.8, *each])
+    least, most = [1e-9, 1e-9, 0.05, 0.05, *[1e-12] * len(classes)], [1, 1, 1.5, 1.5, *[1e-3] * len(classes)]
     bounds = np.log(least), np.log(most)
     return model(least_squares(errors, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.1).x)
 
@@ -124,16 +123,10 @@ def errors(model: Model, measured: Measured, machine: Machine) -> tuple[float, f
 
 def saturated(model: Model, bandwidth: float, classes: int = 1000) -> float:
     """How many processors it takes until memory of so many bytes per second is what limits them."""
-    worth = bandwidth * model.share * model.of_number(classes) / (sum(TRAFFIC[model.operation]) * NUMBER)
-    return max(1.0, 1 + (worth - 1) / model.adds)
+    return bandwidth * model.share * model.of_number(classes) / (sum(TRAFFIC[model.operation]) * NUMBER)
 
 
-def reached(model: Model, threads: int, bandwidth: float, classes: int = 1000) -> float:
-    """How much of what memory gives an operation so many threads can use: 1 where memory limits them."""
-    return min(1.0, model.processors(threads) / model.processors(saturated(model, bandwidth, classes)))
-
-
-def full(model: Model, threads: int, classes: int = 1000) -> float:
-    """From how many numbers on a call takes at most 1.25 of what the arithmetic takes all threads, in cache."""
+def full(model: Model, processors: int, classes: int = 1000) -> float:
+    """From how many numbers on a call takes at most 1.25 of what the arithmetic takes all processors, in cache."""
     fixed = model.call + model.wake
-    return max(4 * fixed * model.processors(threads) / model.of_number(classes), float(launch._GRAIN * threads))
+    return max(4 * fixed * processors / model.of_number(classes), float(launch._GRAIN * processors))

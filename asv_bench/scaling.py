@@ -109,15 +109,30 @@ def curve_of(point: dict[str, Any]) -> dict[int, float]:
     return {int(n): r for n, r in point["ratios"].items()}
 
 
+def cell(point: dict[str, Any]) -> str:
+    """Microseconds of nbsmce with one and with all threads, and in brackets those of PyTorch."""
+    each = []
+    for library in dict.fromkeys(library for library, _ in RUNS):
+        found = [point["seconds"].get(name(library, threads)) for threads in ceilings.THREAD_COUNTS]
+        each.append(" / ".join("-" if t is None else f"{1e6 * t:.3g}" if t < 1e-3 else f"{1e6 * t:.0f}" for t in found))
+    return f"{each[0]} ({', '.join(each[1:])})"
+
+
 def time_tables(points: list[dict[str, Any]]) -> None:
-    for function in dict.fromkeys(p["operation"] for p in points):
-        runs = list(next(p for p in points if p["operation"] == function)["seconds"])
-        print(f"\n`{function}`, microseconds\n\n| rows x classes | {' | '.join(runs)} |")
-        print("|---|" + "---|" * len(runs))
-        for p in points:
-            if p["operation"] == function:
-                cells = [f"{1e6 * p['seconds'][run]:.3g}" if run in p["seconds"] else "-" for run in runs]
-                print(f"| {p['rows']} x {p['classes']} | {' | '.join(cells)} |")
+    """Rows downwards for each function, and one table with classes downwards."""
+    of = {(p["operation"], p["series"], p["rows"], p["classes"]): cell(p) for p in points}
+    functions = list(dict.fromkeys(p["operation"] for p in points))
+    threads = " / ".join(map(str, ceilings.THREAD_COUNTS))
+    print(f"\nMicroseconds with {threads} threads, in brackets PyTorch")
+    for function in functions:
+        print(f"\n| `{function}`, rows | " + " | ".join(f"{c} classes" for c in ROW_CLASSES) + " |")
+        print("|---|" + "---|" * len(ROW_CLASSES))
+        for rows in ROWS:
+            print(f"| {rows} | " + " | ".join(of[function, f"{c} classes", rows, c] for c in ROW_CLASSES) + " |")
+    print(f"\n| classes of {NUMBERS} numbers | " + " | ".join(f"`{f}`" for f in functions) + " |")
+    print("|---|" + "---|" * len(functions))
+    for c in CLASSES:
+        print(f"| {c} | " + " | ".join(of[f, f"{NUMBERS} numbers", NUMBERS // c, c] for f in functions) + " |")
 
 
 def crossover_table(points: list[dict[str, Any]]) -> None:
@@ -146,7 +161,7 @@ def measured(points: list[dict[str, Any]], function: str, by_rows: bool) -> list
 
 
 def fitted(result: dict[str, Any]) -> tuple[list[model.Model], model.Machine]:
-    machine = model.Machine(result["ceilings"]["bytes"], result["ceilings"]["bandwidth"])
+    machine = model.Machine(*(result["ceilings"][key] for key in ("bytes", "bandwidth", "peak")))
     functions = dict.fromkeys(p["operation"] for p in result["times"])
     return [model.fit(f, measured(result["times"], f, True), machine) for f in functions], machine
 
@@ -156,18 +171,18 @@ def model_tables(result: dict[str, Any], bandwidths: list[float]) -> None:
     heads = " | ".join(f"ns a number, {c} classes" for c in ROW_CLASSES)
     print("\nThe model, and by how much it is off, in the middle and in nine of ten cases: of those that it was fitted")
     print("to, and of those that it has not seen\n")
-    print(f"| | call / us | wake-up / us | {heads} | a second thread adds | of L3 | of memory | fitted | not seen |")
-    print("|---|---|---|" + "---|" * len(ROW_CLASSES) + "---|---|---|---|---|")
+    print(f"| | call / us | wake-up / us | {heads} | of L3 | of memory | fitted | not seen |")
+    print("|---|---|---|" + "---|" * len(ROW_CLASSES) + "---|---|---|---|")
     for m in models:
         each = " | ".join(f"{1e9 * m.number[c]:.3f}" for c in ROW_CLASSES)
         off = []
         for by_rows in (True, False):
             middle, most = model.errors(m, measured(result["times"], m.operation, by_rows), machine)
             off.append(f"{100 * middle:.0f} %, {100 * most:.0f} %")
-        cells = [f"`{m.operation}`", f"{1e6 * m.call:.1f}", f"{1e6 * m.wake:.1f}", each, f"{m.adds:.2f}"]
+        cells = [f"`{m.operation}`", f"{1e6 * m.call:.1f}", f"{1e6 * m.wake:.1f}", each]
         print(f"| {' | '.join([*cells, f'{m.cached:.2f}', f'{m.share:.2f}', *off])} |")
     print("\nPredicted, not measured: rows of 1000 classes out of cache with memory of so many GB/s: what is reached,")
-    print("what limits it, and with how many processors memory is what does\n")
+    print("what limits it, and with how many processors of this kind memory is what does\n")
     print("| | memory | " + " | ".join(f"{c} processors" for c in CORES) + " | memory is full with |")
     print("|---|---|" + "---|" * len(CORES) + "---|")
     for m in models:
@@ -181,12 +196,10 @@ def model_tables(result: dict[str, Any], bandwidths: list[float]) -> None:
         print(f"| `{m.operation}` | {each} |")
 
 
-def predicted(m: model.Model, cores: int, bandwidth: float) -> str:
+def predicted(m: model.Model, processors: int, bandwidth: float) -> str:
     """GB/s out of cache, and what limits them."""
-    share = model.reached(m, cores, bandwidth)
-    if share == 1:
-        return f"{m.share * bandwidth / 1e9:.0f}, memory"
-    return f"{share * m.share * bandwidth / 1e9:.0f}, arithmetic"
+    share = processors / model.saturated(m, bandwidth)
+    return f"{min(share, 1.0) * m.share * bandwidth / 1e9:.0f}, {'memory' if share >= 1 else 'arithmetic'}"
 
 
 def show(result: dict[str, Any], bandwidths: list[float]) -> None:
