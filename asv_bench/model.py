@@ -110,7 +110,7 @@ def fit(operation: str, measured: Measured, machine: Machine) -> Model:
     shortest = min(t for _, t in measured)
     each = [min(t / size.numbers for size, t in measured if size.classes == c) for c in classes]
     start = np.log([shortest, shortest, 0.8, 0.8, *each])
-    least, most = [1e-9, 1e-9, 0.05, 0.05, *[1e-12] * len(classes)], [1, 1, 1.5, 1.5, *[1e-3] * len(classes)]
+    least, most = [1e-9, 1e-9, 0.05, 0.05, *[1e-12] * len(classes)], [1, 1, 1, 1, *[1e-3] * len(classes)]
     bounds = np.log(least), np.log(most)
     return model(least_squares(errors, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.1).x)
 

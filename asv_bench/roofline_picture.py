@@ -24,7 +24,7 @@ def _ceilings(ax: Any, found: dict[str, Any], threads: int) -> None:
         corner = peak / bandwidth
         xs = sorted([ACROSS[0], min(corner, ACROSS[1])])
         ax.plot(xs, [bandwidth * x for x in xs], color="gray", linewidth=1.2)
-        x = max(1.06 * ACROSS[0], 1.15 * LOWEST / bandwidth)
+        x = max(1.15 * ACROSS[0], 1.15 * LOWEST / bandwidth)
         look = {"fontsize": 8, "color": "dimgray", "rotation": 45, "rotation_mode": "anchor"}
         place = {"xytext": (-3, 3), "textcoords": "offset points", "transform_rotates_text": True}
         ax.annotate(f"{name}, {bandwidth:.0f} GB/s", (x, bandwidth * x), **place, **look)
