@@ -10,6 +10,7 @@ times; whatever has more processors than were measured is a prediction, in which
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -109,10 +110,13 @@ def fit(operation: str, measured: Measured, machine: Machine) -> Model:
 
     shortest = min(t for _, t in measured)
     each = [min(t / size.numbers for size, t in measured if size.classes == c) for c in classes]
-    start = np.log([shortest, shortest, 0.8, 0.8, *each])
     least, most = [1e-9, 1e-9, 0.05, 0.05, *[1e-12] * len(classes)], [1, 1, 1, 1, *[1e-3] * len(classes)]
     bounds = np.log(least), np.log(most)
-    return model(least_squares(errors, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.1).x)
+    found = []
+    for wake, share in itertools.product((1, 5), (0.3, 0.8)):  # what limits a size changes by steps
+        start = np.log([shortest, wake * shortest, share, share, *each])
+        found.append(least_squares(errors, np.clip(start, *bounds), bounds=bounds, loss="soft_l1", f_scale=0.1))
+    return model(min(found, key=lambda fitted: fitted.cost).x)
 
 
 def errors(model: Model, measured: Measured, machine: Machine) -> tuple[float, float]:
