@@ -30,8 +30,31 @@ def chunk_count(classes, like):
     return (classes + (per - 1)) // per
 
 
+def several_chunks(u, like):
+    """Whether a unit has more than one."""
+    return False if u.simple else chunk_count(u.classes, like) > 1
+
+
+def simple_units(arrays, absent=(), streamed=0, usual=True):
+    """Whether the units of a call are :attr:`~nbsmce._cpu.units.Unit.simple`.
+
+    ``arrays`` have its logits and results, ``absent`` what is not given then, and ``usual`` says what else must hold.
+    """
+    x = arrays[0]
+    if len(x.shape) == 3:
+        return False
+    simple = (x.shape[1] < chunk_classes(x.p) + 1) & (streamed == 0) & usual
+    for a in arrays:
+        simple = simple & (a.strides[1] == itemsize(a.p))
+    for a in absent:
+        simple = simple & (a.shape[0] == 0)
+    return simple
+
+
 def chunk_bounds(u, c, like):
     """The first vector of chunk ``c``, and its number of classes."""
+    if u.simple:
+        return 0, u.classes
     per = chunk_classes(like)
     return c * (per if u.abreast else per // LANES), smaller(per, u.classes - c * per)
 
@@ -156,6 +179,8 @@ def masked_logits(x, mask, u, r, copied=False):
 
 def chunk_logits(logits, v0, n, u, room, fresh=True):
     """Where ``n`` classes from vector ``v0`` on can be computed on: in place, or in ``room``, copied if ``fresh``."""
+    if u.simple:
+        return place(logits.x, v0)
 
     def hide(v, k):
         store(at(room, v), select(shown(logits.mask, v0 + v, k), load(at(room, v)), MINUS_INFINITY))

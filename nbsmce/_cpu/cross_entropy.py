@@ -14,7 +14,7 @@ from numba import float64, int64, intp
 
 from .. import _formula
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import Logits, chunk_count, chunk_logits, fetch_ahead, readable, room_at, rooms
+from .chunks import Logits, chunk_logits, fetch_ahead, readable, room_at, rooms, several_chunks, simple_units
 from .gradients import exponential
 from .lanes import (
     absolute,
@@ -97,7 +97,6 @@ def _there(a):
 class _CrossEntropy(Work):
     """One unit."""
 
-    fields = State._fields
     scale_count = 7
 
     def __init__(
@@ -105,23 +104,34 @@ class _CrossEntropy(Work):
         numbers, ignore_index, streamed, sums,
     ):  # fmt: skip
         self.u, self.like = u, x.p
+        self.fields = (*Work.fields, "target") if u.simple else State._fields
         self.given = Given(y, target, weight, sample, dloss, given_lse)
         self.results = Wanted(loss, weighted, lse, z_loss, predicted, dx)
         smoothing, z, scale, softcap, upstream = (peek(numbers.p, i) for i in range(5))
         self.options = Options(smoothing, z, scale, softcap, upstream, ignore_index)
         self.room_e, self.room, self.room_y = rooms(place, u, x.p, 3, whole=True)
-        self.x, self.capped = x, softcap != 0.0
+        self.x, self.capped = x, False if u.simple else softcap != 0.0
         self.targets = row_targets(target, weight, ignore_index, u)
-        self.mass = Mass(_there(y), weight, smoothing, float64_of(u.classes))
-        self.spread = _there(y) | (smoothing != 0.0)  # every class has mass
+        self.mass = Mass(False if u.simple else _there(y), weight, smoothing, float64_of(u.classes))
+        self.spread = False if u.simple else _there(y) | (smoothing != 0.0)  # every class has mass
         self.wanted = _there(dx)
-        self.streamed = streamable(x, dx, u, streamed)
+        self.streamed = streamable(dx, u, streamed, x)
         self.into_out = self.wanted & plain(dx, u) & invert(self.capped) & invert(self.streamed)
-        self.several = chunk_count(u.classes, x.p) > 1
-        self.keep = self.wanted & (invert(self.several) | self.into_out | self.room_e.whole)
+        self.several = several_chunks(u, x.p)
+        self.has_room = u.simple or (invert(self.several) | self.into_out | self.room_e.whole)
+        self.keep = self.wanted & self.has_room
         # A given log-sum-exp saves the first pass, unless that has more to do.
         self.from_lse = _there(given_lse) & invert(self.spread)
         self.idle = invert(any_lane(self.targets.live & lanes_below(u.rows)) | _there(lse))
+
+    @staticmethod
+    def simple(
+        x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx,
+        numbers, ignore_index, streamed, sums,
+    ):  # fmt: skip
+        smoothing, _, scale, softcap, _ = (peek(numbers.p, i) for i in range(5))
+        usual = (smoothing == 0.0) & (scale == 1.0) & (softcap == 0.0)
+        return simple_units([x, dx], [y, predicted], streamed, usual)
 
     @staticmethod
     def wants(*arrays):
@@ -170,7 +180,15 @@ class _CrossEntropy(Work):
             return one, *(nothing,) * 5
 
         sums = branch(self.from_lse, known, lambda: self.summed(v0, n, r, peak, nothing))
+        if self.u.simple:
+            return State(None, *sums[:2])
         return State(None, *sums[:4], target=None, best=sums[4], nan=sums[5])
+
+    def of_chunk(self, state):
+        state, nothing = super().of_chunk(state), zeros(state.peak)
+        if self.u.simple:
+            return state._replace(mass=nothing, cross=nothing, best=nothing, nan=nothing)
+        return state
 
     def summed(self, v0, n, r, m, nothing):
         x = self.logits(v0, n, r, False)
@@ -179,7 +197,7 @@ class _CrossEntropy(Work):
             return target_sums(self.mass, self.probabilities(v0, n, r), x, v0, n, m, self.u)
 
         mass, cross = branch(self.spread, sums, lambda: (nothing, nothing))
-        search = _there(self.results.predicted)
+        search = False if self.u.simple else _there(self.results.predicted)
         best, nan = branch(search, lambda: first_largest(x, v0, n, m, self.u), lambda: (nothing, nothing))
         count, rest = exponentials(x, self.kept(v0, r), self.keep, n, m, self.u, fetch_ahead(self.x, self.u, r, v0))
         return count, rest, mass, cross, best, nan
@@ -261,9 +279,9 @@ class _CrossEntropy(Work):
             exponentials(self.logits(v0, n, r), e, True, n, peak, u)
 
         def cap_again():
-            branch(self.capped & self.several, lambda: self.logits(v0, n, r))
+            branch(False if self.u.simple else self.capped & self.several, lambda: self.logits(v0, n, r))
 
-        branch(self.from_lse, powers, lambda: branch(self.keep, cap_again, again))
+        branch(self.from_lse, powers, lambda: branch(self.has_room, cap_again, again))
 
         def gradient(v, k, shift):
             g = scaled(load(at(e, v, shift), k), high, low, bound)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from numba import intp
 
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import chunk_count, readable, room_at, rooms
-from .lanes import any_lane, at, branch, fma, invert, load, narrow, same_place, select, splat, wide, zeros
+from .chunks import readable, room_at, rooms, several_chunks, simple_units
+from .lanes import any_lane, at, branch, fma, is_half, load, narrow, select, splat, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import split
@@ -35,7 +35,11 @@ class _ThroughSoftmax(Work):
         self.u, self.like, self.log = u, dy.p, log
         self.dy, self.y, self.out = dy, y, out
         self.rooms = rooms(place, u, dy.p, 2)
-        self.streamed = streamable(dy, out, u, streamed) & invert(same_place(y.p, out.p))
+        self.streamed = streamable(out, u, streamed, dy, y)
+
+    @staticmethod
+    def simple(dy, y, out, log, streamed):
+        return simple_units([dy, y, out], streamed=streamed)
 
     def read(self, v0, n, r, fresh):
         """Where both arrays are read."""
@@ -48,7 +52,7 @@ class _ThroughSoftmax(Work):
 
         def add(v, k):
             above = load(at(dy, v), k)
-            products = lambda: total.add_product(above, load(at(y, v), k))  # noqa: E731
+            products = lambda: total.add_product(above, load(at(y, v), k), is_half(self.like))  # noqa: E731
             branch(self.log == 0, products, lambda: total.add(wide(above)))
 
         each_vector_of(n, self.u, [total], add)
@@ -62,7 +66,7 @@ class _ThroughSoftmax(Work):
 
     def second(self, v0, n, r, scales):
         high, low = scales
-        dy, y = self.read(v0, n, r, chunk_count(self.u.classes, self.like) > 1)
+        dy, y = self.read(v0, n, r, several_chunks(self.u, self.like))
 
         def gradient(v, k, shift):
             above, result = load(at(dy, v, shift), k), load(at(y, v, shift), k)
@@ -107,7 +111,11 @@ class _ThroughLogSumExp(Work):
         self.u, self.like = u, x.p
         self.x, self.dlse, self.lse, self.out = x, dlse, lse, out
         (self.room,) = rooms(place, u, x.p, 1)
-        self.streamed = streamable(x, out, u, streamed)
+        self.streamed = streamable(out, u, streamed, x)
+
+    @staticmethod
+    def simple(x, dlse, lse, out, streamed):
+        return simple_units([x, out], streamed=streamed)
 
     def first(self, v0, n, r, peak):
         return State(None, None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import uint8
 
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, stage
+from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, simple_units, stage
 from .lanes import at, lanes_below, load, load_logits, select, splat, store, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
@@ -22,6 +22,10 @@ class _LogSumExp(Work):
     def __init__(self, u, place, x, mask, lse):
         self.u, self.like, self.x, self.mask, self.lse = u, x.p, x, mask, lse
         (self.room,) = rooms(place, u, x.p, 1)
+
+    @staticmethod
+    def simple(x, mask, lse):
+        return simple_units([x], [mask])
 
     def logits(self, v0, n, r, fresh):
         logits = masked_logits(self.x, self.mask, self.u, r)
@@ -40,6 +44,8 @@ class _LogSumExp(Work):
 
 class _Weighted(_LogSumExp):
     """One unit with a factor for each term; the logits are copied."""
+
+    simple = Work.simple
 
     def __init__(self, u, place, x, b, mask, lse, sign):
         self.u, self.like, self.x, self.mask, self.b, self.lse, self.sign = u, x.p, x, mask, b, lse, sign

@@ -62,44 +62,46 @@ def _first(work, u, states, c, like):
         save(states, c, work.first(*bounds, r, peak), u, r)
 
 
-def _second(work, u, states, c, r, whole, scales, like):
-    """The second pass over chunk ``c`` of row ``r``, with room for the scales."""
-
-    def compute():
-        peak = saved(states, c, ("peak",)).peak if work.fields else None
-        for place, vector in zip(places, work.scales(peak, whole), strict=True):
-            keep_rows(place, vector, u, None)
-
+def _second(work, u, states, c, whole, scales, like):
+    """The second pass over chunk ``c`` of a unit, with room for the scales."""
     places = [at(computed(scales, like), i) for i in range(work.scale_count)]
-    branch(r == 0, compute)
-    work.second(*chunk_bounds(u, c, like), r, [kept_row(place, u, r) for place in places])
+    peak = saved(states, c, ("peak",)).peak if work.fields else None
+    for place, vector in zip(places, work.scales(peak, whole), strict=True):
+        keep_rows(place, vector, u, None)
+    bounds = chunk_bounds(u, c, like)
+    for r in visits(u):
+        work.second(*bounds, r, [kept_row(place, u, r) for place in places])
 
 
-def each_unit(x, lo, hi, scratch, slot, most, wanted, make):
+def each_unit(x, lo, hi, scratch, slot, most, wanted, make, simple):
     """``make(u, place)`` describes unit ``u``, with scratch memory from ``place`` on; ``wanted`` is the second pass."""
     scales = slot_memory(scratch, slot)
     states = advance(scales, SCALE_BYTES)
-    for u in units(x, lo, hi, most):
-        chunks = _chunks(x)
+    for u in units(x, lo, hi, most, simple):
+        chunks = 1 if simple else _chunks(x)
         work = make(u, at(states, chunks * STATE_VECTORS))
 
         def both(work=work, u=u, chunks=chunks):
-            for c in steps(0, chunks):
+            for c in _each(chunks):
                 _first(work, u, states, c, x.p)
             whole = merged(states, chunks, work.fields, work.of_chunk)
             work.rows(whole)
             if work.writes:
 
                 def write(work=work, u=u, whole=whole):
-                    for r in visits(u):
-                        for c in steps(0, chunks):
-                            _second(work, u, states, c, r, whole, scales, x.p)
+                    for c in _each(chunks):
+                        _second(work, u, states, c, whole, scales, x.p)
                     work.last(whole)
 
                 branch(wanted, write)
 
         branch(work.idle, work.rest, both)
     fence()
+
+
+def _each(chunks):
+    """The numbers of chunks."""
+    return [0] if isinstance(chunks, int) else steps(0, chunks)
 
 
 # -- chunks in parallel ------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ def second_pass(x, lo, hi, states, scratch, slot, make):
         work = make(u, _behind_scales(scratch, slot))
         mine = _states(x, states, i // chunks)
         whole = saved(mine, chunks, work.fields)
-        _second(work, u, mine, i % chunks, 0, whole, slot_memory(scratch, slot), x.p)
+        _second(work, u, mine, i % chunks, whole, slot_memory(scratch, slot), x.p)
     fence()
 
 
@@ -185,7 +187,11 @@ def two_passes(work):
     def each(lo, hi, slot, *arguments):
         *arrays, scratch = arguments
         make = lambda u, place: work(u, place, *arrays)  # noqa: E731
-        each_unit(arrays[0], lo, hi, scratch, slot, work.together, work.wants(*arrays), make)
+
+        def run(simple):
+            each_unit(arrays[0], lo, hi, scratch, slot, work.together, work.wants(*arrays), make, simple)
+
+        branch(work.simple(*arrays), lambda: run(True), lambda: run(False))
 
     def part(function):
         def run(lo, hi, slot, *arguments):
@@ -240,6 +246,11 @@ class Work:
     def wants(*arrays):
         """Whether the second pass is wanted."""
         return True
+
+    @staticmethod
+    def simple(*arrays):
+        """Whether all units are :attr:`~nbsmce._cpu.units.Unit.simple`: those have a loop of their own."""
+        return False
 
     @staticmethod
     def result(*arrays):

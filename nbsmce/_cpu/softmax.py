@@ -5,7 +5,7 @@ from __future__ import annotations
 from numba import intp, uint8
 
 from .._compile import MEMORY, STATES, array, kernel
-from .chunks import chunk_count, chunk_logits, fetch_ahead, masked_logits, room_at, rooms
+from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, several_chunks, simple_units
 from .lanes import absolute, at, branch, fma, invert, load, narrow, select, wide, zeros
 from .passes import Work, two_passes
 from .sums import State, decay, exponential_sum, exponentials, largest, log_sum
@@ -64,9 +64,14 @@ class _Softmax(Work):
         self.u, self.like, self.log = u, x.p, log
         self.x, self.mask, self.out = x, mask, out
         (self.room,) = rooms(place, u, x.p, 1, whole=True)
-        self.streamed = streamable(x, out, u, streamed)
+        self.streamed = streamable(out, u, streamed, x)
         self.into_out = plain(out, u) & invert(self.streamed)
-        self.keep = (log == 0) & ((chunk_count(u.classes, x.p) == 1) | self.into_out | self.room.whole)
+        self.has_room = u.simple or (invert(several_chunks(u, x.p)) | self.into_out | self.room.whole)
+        self.keep = (log == 0) & self.has_room
+
+    @staticmethod
+    def simple(x, mask, out, log, streamed):
+        return simple_units([x, out], [mask], streamed)
 
     def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""
@@ -117,9 +122,9 @@ class _Softmax(Work):
             self.write(v0, n, r, self.logits(v0, n, r), lambda x: result(scale.exp(x - scale.base)), 0.0)
 
         if self.u.shared:
-            branch(self.keep, from_kept, from_logits)
+            branch(self.has_room, from_kept, from_logits)
         else:  # where it is rare, a second way to write would take 0.1 s to compile
-            branch(self.keep, lambda: None, lambda: exponentials(self.logits(v0, n, r), e, True, n, peak, self.u))
+            branch(self.has_room, lambda: None, lambda: exponentials(self.logits(v0, n, r), e, True, n, peak, self.u))
             from_kept()
 
     def log_softmax(self, v0, n, r, high, low, *_):
@@ -127,7 +132,7 @@ class _Softmax(Work):
 
     def write(self, v0, n, r, source, result, hidden):
         mask = view(self.mask, self.u, r)
-        masked = self.mask.shape[0] > 0
+        masked = False if self.u.simple else self.mask.shape[0] > 0
 
         def value(v, k, shift):
             y = result(load(at(source, v, shift), k))

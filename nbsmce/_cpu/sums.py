@@ -92,9 +92,11 @@ class Stripes:
         """Add float64 lanes."""
         store(self.now, load(self.now) + x)
 
-    def add_product(self, x, y):
-        """Add the products of lanes; those of float32 are exact."""
-        if x.single and not self.abreast:
+    def add_product(self, x, y, halves):
+        """Add the products of lanes, which are exact: of ``halves`` in float32, of float32 in float64."""
+        if halves:
+            self.add(wide(x * y))
+        elif x.single and not self.abreast:
             add_products(self.now, x, y)
         else:
             store(self.now, fma(wide(x), wide(y), load(self.now)))
@@ -248,6 +250,8 @@ def merged(states, chunks, fields, of_chunk):
     if not fields:
         return State(None, None, None)
     whole = [None if vector is None else Variable(vector) for vector in of_chunk(saved(states, 0, fields))]
+    if isinstance(chunks, int):  # one
+        return State(*[w and w.value for w in whole])
     for c in steps(1, chunks):
         both = merge(State(*[w and w.value for w in whole]), of_chunk(saved(states, c, fields)))
         for variable, vector in zip(whole, both, strict=True):

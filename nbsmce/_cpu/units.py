@@ -56,6 +56,7 @@ class Unit(NamedTuple):
     outer: Any
     inner: Any
     shared: bool = False  # other threads have other chunks of it
+    simple: bool = False  # along, a single chunk, no gaps in any array, results that stay in the cache
 
 
 def together(classes: Any, most: int = TOGETHER) -> Any:
@@ -74,17 +75,17 @@ def unit_count(x, most=TOGETHER):
     return x.shape[0] * ((x.shape[2] + (LANES - 1)) // LANES)
 
 
-def units(x, lo, hi, most=TOGETHER):
+def units(x, lo, hi, most=TOGETHER, simple=False):
     """The units ``[lo, hi)`` of ``x``: abreast if it has three dimensions."""
     for i in steps(lo, hi):
-        yield unit_at(x, i, together(x.shape[1], most))
+        yield unit_at(x, i, together(x.shape[1], most), simple=simple)
 
 
-def unit_at(x, i, per, shared=False):
+def unit_at(x, i, per, shared=False, simple=False):
     """Unit ``i`` of ``x``, in which ``per`` rows are one along."""
     classes = x.shape[1]
     if len(x.shape) == 2:
-        return Unit(False, classes, i * per, smaller(per, x.shape[0] - i * per), 0, 0, shared)
+        return Unit(False, classes, i * per, smaller(per, x.shape[0] - i * per), 0, 0, shared, simple)
     groups = (x.shape[2] + (LANES - 1)) // LANES
     outer, inner = i // groups, i % groups * LANES
     return Unit(True, classes, outer * x.shape[2] + inner, smaller(LANES, x.shape[2] - inner), outer, inner, shared)
@@ -121,7 +122,7 @@ def view(x, u, r):
 
 def packed(x, u):
     """Whether the vectors of a unit's rows are neighbours in memory: along rows, no gaps."""
-    return False if u.abreast else x.strides[1] == itemsize(x.p)
+    return False if u.abreast else u.simple or x.strides[1] == itemsize(x.p)
 
 
 def plain(x, u):
@@ -238,16 +239,18 @@ def _write(p, x, k, streamed):
         store(p, x, k)
 
 
-def streamable(x, out, u, streamed):
-    """Whether results go past the cache: they are not where the input is, and have no gaps.
+def streamable(out, u, streamed, *inputs):
+    """Whether results go past the cache: they are not where an input is, and have no gaps.
 
     Lines that are not in the cache would be read before they are written.
     """
-    if u.abreast:
+    if u.abreast or u.simple:
         return False
     whole = (out.strides[1] == itemsize(out.p)) & (past(out.p, itemsize(out.p)) == 0)
     whole = whole & (out.strides[0] % itemsize(out.p) == 0) & (u.classes >= 4 * LANES)
-    return (streamed != 0) & whole & invert(same_place(x.p, out.p))
+    for x in inputs:
+        whole = whole & invert(same_place(x.p, out.p))
+    return (streamed != 0) & whole
 
 
 # -- numbers of rows ---------------------------------------------------------------------------------------------------

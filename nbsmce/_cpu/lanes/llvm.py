@@ -165,6 +165,9 @@ class Value:
     def __mod__(self, other: Any) -> Value:
         return self._binary(other, "", "srem")  # of non-negative integers
 
+    def __radd__(self, other: Any) -> Value:
+        return self._binary(other, "fadd", "add", swap=True)
+
     def __rsub__(self, other: Any) -> Value:
         return self._binary(other, "fsub", "sub", swap=True)
 
