@@ -16,8 +16,10 @@ from .team import team
 from .units import together
 
 _GRAIN = 1 << 14
-SERIAL_WORK = 1 << 15
-"""Calls that handle fewer numbers than this stay in one thread: starting the others costs more than they save."""
+SERIAL_WORK = 1 << 16
+"""Calls that handle fewer numbers than this stay in one thread: starting the others costs more than they save.
+
+Measured: docs/scaling.md."""
 
 _LONG = 1 << 22
 """Units of more numbers are handled chunk by chunk by all threads also where they are many: between chunks a call can
