@@ -1,10 +1,11 @@
 """What a machine with a GPU says: are the results right, and how fast do they come? One command, at most 8 minutes.
 
-    python tools/gpu_report.py --output report
+    python asv_bench/gpu_report.py --output report
 
-Runs the tests marked ``cuda``, NVIDIA's compute-sanitizer on those marked ``sanitize``, and measures against the peers
-that are installed. Writes ``report.json``, ``report.txt`` and, with Matplotlib, ``report.png``. Without a GPU it says
-why there is none and ends with status 2. It has not yet run on a GPU.
+Compiles the kernels that are measured (``gpu_kernels.py``), runs the tests marked ``cuda`` and, on those marked
+``sanitize``, NVIDIA's compute-sanitizer, and measures against the peers that are installed. Writes ``report.json``,
+``report.txt`` and, with Matplotlib, ``report.png``. Without a GPU it says why there is none and ends with status 2. It
+has not yet run on a GPU.
 """
 
 from __future__ import annotations
@@ -26,12 +27,25 @@ from typing import Any
 
 from gpu_peers import COMPILED, MOVED, TASKS, Call, Maker
 
-ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+ROOT = HERE.parent
 CLASSES = (2, 10, 32, 128, 1000, 1024, 4096, 8192, 16384, 32000, 32768, 50257, 65536, 131072, 262144)
-DTYPES = ("bfloat16", "float32", "float16", "float64")
+ITEMSIZES = {"bfloat16": 2, "float32": 4, "float16": 2, "float64": 8}
+DTYPES = tuple(ITEMSIZES)
 BYTES = 1 << 28  # of the logits: several times the L2 cache
 PACKAGES = ("nbsmce", "numpy", "numba", "numba-cuda", "cuda-core", "torch", "triton", "cupy", "liger-kernel", "quack")
-SHARES = {"tests": 0.4, "sanitizer": 0.15}  # of the time, at most
+SHARES = {
+    "kernels": 0.2,
+    "tests": 0.4,
+    "sanitizer": 0.15,
+}  # of the time, at most; the rest and what is left is for speed
+# Of peers that compile for each size, which takes seconds: the first of these are measured first.
+FIRST = (32768, 4096, 1024, 131072, 50257, 128, 32, 8192, 262144)
+
+
+def rows_of(dtype: str, classes: int) -> int:
+    """So many that the logits have BYTES."""
+    return max(1, BYTES // (classes * ITEMSIZES[dtype]))
 
 
 def outcome(command: list[str], seconds: float, **variables: str) -> dict[str, Any]:
@@ -56,7 +70,7 @@ def version(name: str) -> str | None:
 
 def pytest_command(marker: str) -> list[str]:
     """Several processes where pytest-xdist is installed: most of the time goes into compiling kernels."""
-    several = ["-n", str(min(8, os.cpu_count() or 1))] if version("pytest-xdist") and marker == "cuda" else []
+    several = ["-n", str(min(16, os.cpu_count() or 1))] if version("pytest-xdist") and marker == "cuda" else []
     return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *several, "-m", marker, "tests/cuda"]
 
 
@@ -71,6 +85,13 @@ def sanitizer(seconds: float) -> dict[str, Any]:
         tool: outcome([program, "--tool", tool, *options, *pytest_command("cuda and sanitize")], seconds / 2)
         for tool in ("memcheck", "racecheck")
     }
+
+
+def capability() -> str:
+    """That of the GPU, as 90 for 9.0."""
+    from nbsmce._cuda.launch import capability_of
+
+    return str(capability_of(0))
 
 
 # -- speed -------------------------------------------------------------------------------------------------------------
@@ -127,31 +148,42 @@ def overhead(torch: Any, missing: set[str]) -> dict[str, float]:
     }
 
 
+def cases() -> Iterator[tuple[bool, str, int, str]]:
+    """``(whether by peers that compile for each size, dtype, classes, task)``: what matters most comes first."""
+    yield from itertools.product((False,), DTYPES, CLASSES, TASKS)
+    later = [c for c in CLASSES if c not in FIRST]
+    for classes, dtype, task in itertools.product((*FIRST, *later), DTYPES, TASKS):
+        yield True, dtype, classes, task
+
+
 def measure(torch: Any, until: float) -> dict[str, Any]:
-    """Every task, dtype and number of classes, until the time is over; the peers that compile for each size last."""
+    """Every case, until the time is over; those that are left are named."""
     missing: set[str] = set()
     rate = copy_rate(torch)
-    found = {"copy bytes per second": rate, "host seconds": overhead(torch, missing), "rows": [], "cut": False}
+    found: dict[str, Any] = {"copy bytes per second": rate, "host seconds": overhead(torch, missing), "rows": []}
     ours: dict[tuple[str, str, int], float] = {}
-    for compiled, dtype, classes, task in itertools.product((False, True), DTYPES, CLASSES, TASKS):
+    left = list(cases())
+    while left and time.monotonic() < until:
+        compiled, dtype, classes, task = left.pop(0)
         makers = {name: make for name, make in TASKS[task].items() if (name in COMPILED) is compiled}
-        itemsize, key = getattr(torch, dtype).itemsize, (task, dtype, classes)
-        x = (torch.randn(max(1, BYTES // (classes * itemsize)), classes, device="cuda") * 3).to(getattr(torch, dtype))
+        x = (torch.randn(rows_of(dtype, classes), classes, device="cuda") * 3).to(getattr(torch, dtype))
         for library, call in available(makers, torch, x, missing):
-            if time.monotonic() > until:
-                return found | {"missing": sorted(missing), "cut": True}
             try:
                 seconds = gpu_seconds(torch, call)
             except Exception as error:  # a peer that does not take this size
                 missing.add(f"{library}, {dtype}, {classes} classes: {type(error).__name__}")
                 continue
             if library == "nbsmce":
-                ours[key] = seconds
-            moved = MOVED.get(task, 2) * x.numel() * itemsize / seconds
+                ours[task, dtype, classes] = seconds
+            moved = MOVED.get(task, 2) * x.numel() * ITEMSIZES[dtype] / seconds
             row = {"task": task, "dtype": dtype, "classes": classes, "library": library, "seconds": seconds}
-            ratio = seconds / ours[key] if key in ours else None
-            found["rows"].append(row | {"bytes per second": moved, "of copy": moved / rate, "times nbsmce": ratio})
-    return found | {"missing": sorted(missing)}
+            own = ours.get((task, dtype, classes))
+            row |= {"bytes per second": moved, "of copy": moved / rate, "times nbsmce": own and seconds / own}
+            found["rows"].append(row)
+    cut = [
+        f"{task}, {dtype}, {classes} classes{', compiled peers' * compiled}" for compiled, dtype, classes, task in left
+    ]
+    return found | {"missing": sorted(missing), "not measured": cut}
 
 
 # -- the report --------------------------------------------------------------------------------------------------------
@@ -166,6 +198,10 @@ def as_table(found: dict[str, Any]) -> str:
         rate = f"{r['bytes per second'] / 1e9:8.0f}{r['of copy']:9.0%}"
         lines.append(f"{r['task']:29}{r['dtype']:10}{r['classes']:8}  {r['library']:15}{rate}{ratio:>15}")
     lines += [f"host: {name}: {s * 1e6:.1f} us" for name, s in found.get("host seconds", {}).items()]
+    if found.get("not measured"):
+        lines.append(
+            f"{len(found['not measured'])} cases were not measured, for the time was over; the JSON names them"
+        )
     return "\n".join(lines)
 
 
@@ -204,6 +240,7 @@ def main() -> int:
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "devices": driver.devices(),
         "packages": {name: version(name) for name in PACKAGES},
+        "kernels": outcome([sys.executable, str(HERE / "gpu_kernels.py"), capability()], seconds * SHARES["kernels"]),
         "tests": outcome(pytest_command("cuda"), seconds * SHARES["tests"]),
         "sanitizer": sanitizer(seconds * SHARES["sanitizer"]),
     }  # fmt: skip
