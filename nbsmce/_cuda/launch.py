@@ -1,8 +1,8 @@
 """Compiling a kernel for a GPU, keeping it, and starting it on a stream; or running it in the simulator.
 
 A kernel's arguments are nested tuples of :class:`Pointer`, integers and floats, each 8 bytes for the GPU. Numba makes
-PTX of a kernel, ``cuda.core`` links it, and the driver loads and starts it: a start then costs one call of the driver,
-and not, as with Numba's own, the wrapping of arrays.
+PTX of a kernel, ``cuda.core`` links it, the machine code is kept on disk (``_store.py``), and the driver loads and
+starts it: a start then costs one call of the driver, and not, as with Numba's own, the wrapping of arrays.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.core import types
 
+from .._store import store
 from .device import SIMULATED
 
 ELEMENTS = {
@@ -163,14 +164,46 @@ def restore(context: int) -> None:
     done(bindings().cuCtxSetCurrent(context))
 
 
-def _load(make: Callable[[], Any], signature: tuple[Any, ...], device: int, threads: int) -> Any:
+def linked(text: str, capability: int) -> tuple[bytes, str]:
+    """PTX as machine code, and what the assembler says of registers and of memory that it takes in their place."""
     from cuda.core import Linker, LinkerOptions, ObjectCode
 
-    capability = capability_of(device)
-    text, name = to_ptx(make(), signature, capability, threads)
-    options = LinkerOptions(arch=f"sm_{capability}")
-    linked = Linker(ObjectCode.from_ptx(text.encode()), options=options).link("cubin")
-    library = done(bindings().cuLibraryLoadData(bytes(linked.code), [], [], 0, [], [], 0))
+    options = LinkerOptions(arch=f"sm_{capability}", ptxas_options=["-v"])
+    linker = Linker(ObjectCode.from_ptx(text.encode()), options=options)
+    return bytes(linker.link("cubin").code), str(linker.get_info_log())
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    """Of what machine code depends on besides this package."""
+    from importlib import metadata
+
+    names = ("numba", "llvmlite", "numpy", "numba-cuda", "cuda-core", "nvidia-nvvm", "nvidia-nvjitlink")
+    installed = {d.metadata["Name"]: d.version for name in names for d in metadata.distributions(name=name)}
+    return tuple(f"{name} {installed.get(name)}" for name in names)
+
+
+def _named(part: Any) -> Any:
+    """What a kernel is made from, as in any other process: functions by their names."""
+    if isinstance(part, tuple):
+        return type(part).__qualname__, *map(_named, part)
+    return f"{part.__module__}.{part.__qualname__}" if callable(part) else part
+
+
+def compiled(make: Any, signature: tuple[Any, ...], capability: int, threads: int) -> tuple[str, bytes]:
+    """``(name, machine code)`` of a kernel: what another process has left on disk, or else new."""
+    key = repr(("cuda", _named(make), str(signature), capability, threads, _versions()))
+    found: tuple[str, bytes] | None = store.load(key)
+    if found is None:
+        text, name = to_ptx(make(), signature, capability, threads)
+        made = found = name, linked(text, capability)[0]
+        store.save(key, lambda: made)
+    return found
+
+
+def _load(make: Callable[[], Any], signature: tuple[Any, ...], device: int, threads: int) -> Any:
+    name, code = compiled(make, signature, capability_of(device), threads)
+    library = done(bindings().cuLibraryLoadData(code, [], [], 0, [], [], 0))
     return bindings().CUfunction(int(done(bindings().cuLibraryGetKernel(library, name.encode()))))
 
 

@@ -160,3 +160,40 @@ def test_every_loss_has_a_record_of_its_own(world):
     assert losses[0].item() != losses[0].item()
     with pytest.raises(IndexError, match=r"target\[1\] is 99"):
         losses[1].item()
+
+
+def test_machine_code_is_kept_on_disk(monkeypatch, tmp_path):
+    """And found again by what it depends on: the kernel, the types of its arguments, the GPU, the threads."""
+    from nbsmce._cuda import launch, reductions, rows
+    from nbsmce._cuda.families import section_results, whole
+    from nbsmce._cuda.places import Layout
+    from nbsmce._cuda.softmax import Variant, work
+
+    made = []
+
+    def to_ptx(kernel, signature, capability, threads):
+        made.append((kernel, signature, capability, threads))
+        return "text", f"name {len(made)}"
+
+    monkeypatch.setenv("NBSMCE_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(launch, "to_ptx", to_ptx)
+    monkeypatch.setattr(launch, "linked", lambda text, capability: (f"{text} {len(made)}".encode(), ""))
+    monkeypatch.setattr(rows.Program, "__call__", lambda program: program)
+    variant, team = Variant("float32", 4, 90, False, False), Layout(512, 8, 1, False, False)
+    first = rows.Program(whole, work, variant, team, True), ("float32*", "int64"), 90, 512
+    program, signature, *_ = first
+    others = [
+        (program._replace(family=section_results), *first[1:]),
+        (program._replace(layout=team._replace(nested=True)), *first[1:]),
+        (program._replace(variant=variant._replace(log=True)), *first[1:]),
+        (program, ("float64*", "int64"), 90, 512),
+        (program, signature, 80, 512),
+        (program, signature, 90, 256),
+        (reductions.OfParts(), *first[1:]),
+    ]
+    found = [launch.compiled(*kernel) for kernel in (first, *others)]
+    assert len(made) == len(found) == len(set(found)) == 1 + len(others)
+    assert [launch.compiled(*kernel) for kernel in (first, *others)] == found
+    assert len(made) == len(found)
+    monkeypatch.setenv("NBSMCE_CACHE", "0")
+    assert launch.compiled(*first) == ("name 9", b"text 9")
