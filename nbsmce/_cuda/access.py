@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .device import cuda, device, instructions
+from .device import cuda, device, instructions, unrolled
 from .places import WARP, Layout, row_start
 from .storage import Storage
 
@@ -209,7 +209,7 @@ def _staged(held: Storage, layout: Layout, unit: int) -> tuple[Any, int]:
             write_unit(stage, slot, v * lanes + lane, pointer, first + c * step, c < left)
         warp_barrier()  # the stage is used anew; and what is written later to the same memory, comes later
 
-    store_chunks = _unrolled(store_chunk, layout.chunks)
+    store_chunks = unrolled(store_chunk, layout.chunks)
 
     @device
     def store(words: Any, stage: Any, matrix: Any, extent: Any, place: Any) -> None:
@@ -223,16 +223,3 @@ def _staged(held: Storage, layout: Layout, unit: int) -> tuple[Any, int]:
         store_chunks(words, stage, slot, lane, matrix.pointer, at_first)
 
     return store, -(-layout.threads * layout.teams // WARP) * of_warp
-
-
-def _unrolled(step: Any, n: int) -> Any:
-    """``step(0, …)``, ``step(1, …)`` and so on: a loop that the compiler takes for too long to unroll."""
-    k, before = n - 1, _unrolled(step, n - 1) if n > 1 else None
-
-    @device
-    def steps(words: Any, stage: Any, slot: Any, lane: Any, pointer: Any, at_first: Any) -> None:
-        if before is not None:
-            before(words, stage, slot, lane, pointer, at_first)
-        step(k, words, stage, slot, lane, pointer, at_first)
-
-    return steps

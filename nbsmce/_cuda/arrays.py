@@ -12,8 +12,8 @@ from .layout import Rows, Strides, rows_of
 from .owners import Owner, View, contiguous
 from .places import Matrix
 from .plan import Plan
+from .storage import HALVES
 
-HALVES = ("float16", "bfloat16")
 FLOATING = (*HALVES, "float32", "float64")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 

@@ -14,7 +14,7 @@ from .families import Work
 from .numbers import arithmetic, double_exp
 from .places import Layout, row_start
 from .states import NO_CLASS, ONE, ZERO, State, exponential_sums, inverse_sum, log_sum
-from .storage import storage
+from .storage import HALVES, storage
 from .targets import IGNORED, LIVE, OUTSIDE, class_of, first_largest, mass_of, numbers_of, owner, reader, target_of
 from .teams import INDEX, LARGEST, MASS, team
 
@@ -36,6 +36,16 @@ class Variant(NamedTuple):
     effective: bool  # logits are scaled or capped
     aux: bool
     from_lse: bool  # the log-sum-exp is given
+
+
+def chunks(variant: Variant) -> int:
+    """The most that a thread has; target masses, and numbers that are held apart, take registers.
+
+    Whether there is a gradient does not count, for the loss alone is to have the same bits.
+    """
+    masses = bool(variant.probabilities) or (variant.spread and variant.dtype in HALVES)
+    apart = variant.effective or variant.probabilities not in ("", variant.dtype)
+    return 8 >> (masses + apart)
 
 
 class Given(NamedTuple):
@@ -94,6 +104,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
     first_of_numbers = first_largest(held, layout, words_held, low, high)
     zero, least, larger, nan = number(0), number(-np.inf), how.larger, number(np.nan)
+    opaque, passes = how.opaque, spread or aux
     add, largest_wide, largest_number = group.add, wide.largest, group.largest
     read_likely: Any = rows.load_zeros
     if another:
@@ -158,7 +169,8 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
                     y = larger(y, high(more[j]))
             y = largest_number(y, room, LARGEST)
             likely_value = np.float64(y)
-        count, rest = exponentials(words, m, room)
+        again = opaque(m) if passes else m  # else ptxas keeps every m - x and x == m for the exponentials
+        count, rest = exponentials(words, again, room)
         if aux and probabilities:
             likely_class = -largest_wide(first_of_numbers(more, y, extent, place), room, INDEX)
         return State(np.float64(m), count, rest, mass, cross, target, best, likely_value, likely_class)

@@ -47,3 +47,16 @@ else:
 
 
 instructions: Any = importlib.import_module(f"{__package__}.{'simulated' if SIMULATED else 'ptx'}")
+
+
+def unrolled(step: Any, n: int) -> Any:
+    """``f(…)``: ``step(0, …)``, ``step(1, …)`` and so on: a loop that the compiler takes for too long to unroll."""
+    k, before = n - 1, unrolled(step, n - 1) if n > 1 else None
+
+    @device
+    def steps(*arguments: Any) -> None:
+        if before is not None:
+            before(*arguments)
+        step(k, *arguments)
+
+    return steps

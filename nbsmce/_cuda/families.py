@@ -52,6 +52,8 @@ class Work(NamedTuple):
     last: Any  # (numbers, …): after that, by the thread that has the target
     more: int  # words of the second array in registers; the first has those of the access
     room: int  # of shared memory, in float64
+    more_word: Any = None  # the type of the former, where it is another one
+    load_summed: Any = None  # (words, more, …): of what load reads, that which the sums need, where that is less
 
 
 @device
@@ -59,12 +61,14 @@ def nothing(numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, pl
     """For a step that a work does not have."""
 
 
-def _sizes(work: Work) -> tuple[int, int, int, Any, Any]:
-    """``(words, more, words of the stage, type of a word, type of those)``."""
+def _sizes(work: Work) -> tuple[int, int, int, Any, Any, Any]:
+    """``(words, more, words of the stage, type of a word, of more, of those of the stage)``."""
     from numba import types
 
     of = {np.float32: types.float32, np.float64: types.float64, np.uint32: types.uint32}
-    return work.rows.each, work.more, work.rows.stage, of[work.held.word], of[work.held.memory_word]
+    word = work.held.word
+    more_word = word if work.more_word is None else work.more_word
+    return work.rows.each, work.more, work.rows.stage, of[word], of[more_word], of[work.held.memory_word]
 
 
 def _room(work: Work, layout: Layout) -> int:
@@ -109,9 +113,14 @@ def _section_of_row(layout: Layout) -> Any:
     return located
 
 
-def _first_pass(work: Work, layout: Layout) -> Any:
+def _load_summed(work: Work) -> Any:
+    """For a pass that writes nothing."""
+    return work.load if work.load_summed is None else work.load_summed
+
+
+def _first_pass(work: Work, layout: Layout, load: Any) -> Any:
     """``f(words, more, room, …)``: the state of what a team has; its registers hold it still if they all hold it."""
-    load, top, sums, largest, number = work.load, work.top, work.sums, work.team.largest, work.team.number
+    top, sums, largest, number = work.top, work.sums, work.team.largest, work.team.number
     least, threads, lanes, finds = number(-np.inf), layout.threads, layout.lanes, work.top is not None
     larger, states, of_turn = work.team.larger, work.room, layout.teams * FIELDS
     tree = tree_of(layout.turns, of_turn, saved, joined)
@@ -177,16 +186,17 @@ def _second_pass(work: Work, layout: Layout) -> Any:
 
 def whole(work: Work, layout: Layout) -> Any:
     """A team for each row."""
-    n, m, staged, word, memory_word = _sizes(work)
+    n, m, staged, word, more_word, memory_word = _sizes(work)
     row_of, results, writes, room_size = work.row, work.results, work.write is not None, _room(work, layout)
-    located, first_pass = _whole_row(layout), _first_pass(work, layout)
+    load = _load_summed(work) if layout.loop else work.load
+    located, first_pass = _whole_row(layout), _first_pass(work, layout, load)
     second_pass: Any = _second_pass(work, layout) if writes else None
 
     def whole_rows(extent: Any, given: Any, wanted: Any, options: Any) -> None:
         room = cuda.shared.array(room_size, np.float64)
         stage = cuda.shared.array(staged, memory_word)
         words = cuda.local.array(n, word)
-        more = cuda.local.array(m, word)
+        more = cuda.local.array(m, more_word)
         place = located(extent)
         state = first_pass(words, more, room, given, wanted, options, extent, place)
         numbers = row_of(state, given, wanted, options, extent, place)
@@ -200,13 +210,14 @@ def whole(work: Work, layout: Layout) -> Any:
 
 def section_states(work: Work, layout: Layout) -> Any:
     """The state of each section, to ``states``."""
-    n, m, _, word, _ = _sizes(work)
-    located, first_pass, room_size = _section_of_row(layout), _first_pass(work, layout), _room(work, layout)
+    n, m, _, word, more_word, _ = _sizes(work)
+    located, first_pass = _section_of_row(layout), _first_pass(work, layout, _load_summed(work))
+    room_size = _room(work, layout)
 
     def states_of_sections(extent: Any, given: Any, wanted: Any, options: Any, part: Any) -> None:
         room = cuda.shared.array(room_size, np.float64)
         words = cuda.local.array(n, word)
-        more = cuda.local.array(m, word)
+        more = cuda.local.array(m, more_word)
         place = located(extent, part.first, part.end, part.sections)
         state = first_pass(words, more, room, given, wanted, options, extent, place)
         if place.there and place.lane == 0:
@@ -253,14 +264,14 @@ def _state_of_lane(shuffle: Any) -> Any:
 
 def section_results(work: Work, layout: Layout) -> Any:
     """The results of each section, from the states of the rows."""
-    n, m, staged, word, memory_word = _sizes(work)
+    n, m, staged, word, more_word, memory_word = _sizes(work)
     load, row_of, loads = work.load, work.row, not layout.loop
     located, second_pass = _section_of_row(layout), _second_pass(work, layout)
 
     def results_of_sections(extent: Any, given: Any, wanted: Any, options: Any, part: Any) -> None:
         stage = cuda.shared.array(staged, memory_word)
         words = cuda.local.array(n, word)
-        more = cuda.local.array(m, word)
+        more = cuda.local.array(m, more_word)
         place = located(extent, part.first, part.end, part.sections)
         if loads:
             load(words, more, given, wanted, options, extent, place)
@@ -274,14 +285,14 @@ def section_results(work: Work, layout: Layout) -> Any:
 
 def each(work: Work, layout: Layout) -> Any:
     """The results of each section, where nothing is summed."""
-    n, m, staged, word, memory_word = _sizes(work)
+    n, m, staged, word, more_word, memory_word = _sizes(work)
     load, row_of, write, last = work.load, work.row, work.write, work.last
     located = _section_of_row(layout)
 
     def results(extent: Any, given: Any, wanted: Any, options: Any, sections: Any) -> None:
         stage = cuda.shared.array(staged, memory_word)
         words = cuda.local.array(n, word)
-        more = cuda.local.array(m, word)
+        more = cuda.local.array(m, more_word)
         place = located(extent, ZERO, extent.rows, sections)
         load(words, more, given, wanted, options, extent, place)
         numbers = row_of(state_of(LEAST, NOTHING, NOTHING), given, wanted, options, extent, place)

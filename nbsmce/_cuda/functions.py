@@ -10,7 +10,7 @@ from .. import _arrays
 from . import gradients
 from . import logsumexp as logsumexp_kernels
 from . import softmax as softmax_kernels
-from .arrays import HALVES, Call, arranged, broadcast, computed, matrix_of, no_matrix
+from .arrays import Call, arranged, broadcast, computed, matrix_of, no_matrix
 from .calls import planned
 from .copies import copy
 from .launch import nowhere
@@ -40,7 +40,8 @@ def _softmax(call: Call, axis: Any, log: bool) -> View:
         matrix_of(x_view, strides[0]), no_matrix("uint8") if mask is None else matrix_of(found.views[1], strides[1])
     )
     wanted = softmax_kernels.Wanted(matrix_of(y_view, strides[-1]))
-    over_rows(call.plan, Task(softmax_kernels.work, variant), found.rows, given, wanted, softmax_kernels.NO_OPTIONS)
+    task = Task(softmax_kernels.work, variant, chunks=softmax_kernels.chunks(variant))
+    over_rows(call.plan, task, found.rows, given, wanted, softmax_kernels.NO_OPTIONS)
     if found.written is not None:
         copy(call.plan, found.written, result)
     return result
@@ -67,7 +68,8 @@ def _softmax_backward(call: Call, axis: Any, log: bool) -> View:
     found = arranged(call, [above, below, result], axes)
     unit = unit_of(found.views, found.rows, dtype)
     matrices = [matrix_of(v, s) for v, s in zip(found.views, found.rows.arrays, strict=True)]
-    task = Task(gradients.through_softmax, gradients.Variant(dtype, unit, call.plan.capability, log))
+    variant = gradients.Variant(dtype, unit, call.plan.capability, log)
+    task = Task(gradients.through_softmax, variant, chunks=gradients.chunks(variant))
     given, wanted = gradients.Given(*matrices[:2]), gradients.Wanted(matrices[2])
     over_rows(call.plan, task, found.rows, given, wanted, gradients.NO_OPTIONS)
     if found.written is not None:
@@ -107,8 +109,7 @@ def _logsumexp(call: Call, axis: Any, keepdims: bool, return_sign: bool) -> Any:
     variant = logsumexp_kernels.Variant(
         data.dtype, unit, call.plan.capability, mask is not None, "" if factors is None else factors.dtype
     )
-    narrow = factors is not None and data.dtype in HALVES
-    task = Task(logsumexp_kernels.work, variant, writes=False, narrow=narrow)
+    task = Task(logsumexp_kernels.work, variant, writes=False, chunks=logsumexp_kernels.chunks(variant))
     over_rows(call.plan, task, found.rows, given, wanted, logsumexp_kernels.Options(float(return_sign)))
     if lse is not result:
         copy(call.plan, lse, result)

@@ -13,7 +13,7 @@ from .families import Work, nothing
 from .numbers import MINUS_INFINITY, arithmetic
 from .places import Layout
 from .states import ZERO, state_of
-from .storage import storage
+from .storage import HALVES, storage
 from .teams import SUM, team
 
 fma = instructions.fma
@@ -27,6 +27,11 @@ class Variant(NamedTuple):
     unit: int  # numbers that are accessed at a time
     capability: int
     log: bool  # of log_softmax
+
+
+def chunks(variant: Variant) -> int:
+    """The most that a thread has of both arrays; with 8, those of half types would not fit where rows are odd."""
+    return 4 if variant.dtype in HALVES else 8
 
 
 class Given(NamedTuple):
@@ -67,6 +72,10 @@ def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
     def load(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
         read(words, given.dy, extent, place)
         read(more, given.y, extent, place)
+
+    @device
+    def load_dy(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
+        read(words, given.dy, extent, place)
 
     @device
     def add_exactly(words: Any, more: Any) -> Any:
@@ -127,7 +136,8 @@ def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
                 words[j] = gradient(words[j], more[j], numbers)
         store(words, stage, wanted.dx, extent, place)
 
-    return Work(held, rows, group, load, None, sums, row, nothing, write, nothing, words_held, group.room)
+    found = Work(held, rows, group, load, None, sums, row, nothing, write, nothing, words_held, group.room)
+    return found._replace(load_summed=load_dy) if log else found
 
 
 class GivenOfSum(NamedTuple):

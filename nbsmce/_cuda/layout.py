@@ -11,17 +11,17 @@ from .access import STRIDED
 from .places import WARP, Layout
 from .storage import ITEMSIZES, numbers_of_chunk
 
-# Up to how many chunks of 16 bytes a row may have for so many threads with so many chunks each.
-TEAMS = (
-    (1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 1), (16, 16, 1), (32, 32, 1), (64, 32, 2), (128, 32, 4), (256, 32, 8),
-    (512, 128, 4), (1024, 128, 8), (2048, 256, 8), (4096, 512, 8),
-)  # fmt: skip
-# The same for kernels that need more registers for each chunk.
-NARROW_TEAMS = (*TEAMS[:8], (256, 64, 4), (512, 128, 4), (1024, 256, 4), (2048, 512, 4))
+# Up to how many chunks of 16 bytes a row may have for so many threads with so many chunks each; by the most chunks that
+# a thread can have: kernels that need more registers for each have fewer (see Task).
+_LANES = ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 1), (16, 16, 1), (32, 32, 1), (64, 32, 2))
+TEAMS = {
+    8: (*_LANES, (128, 32, 4), (256, 32, 8), (512, 128, 4), (1024, 128, 8), (2048, 256, 8), (4096, 512, 8)),
+    4: (*_LANES, (128, 32, 4), (256, 64, 4), (512, 128, 4), (1024, 256, 4), (2048, 512, 4)),
+    2: (*_LANES, (128, 64, 2), (256, 128, 2), (512, 256, 2), (1024, 512, 2)),
+}  # fmt: skip
 BLOCK = 128  # threads, of teams that are smaller
 SIDE_BY_SIDE = 64  # the same for each number of a chunk, where neighbouring threads have neighbouring rows
-SECTION = (256, 8)
-NARROW_SECTION = (256, 4)
+SECTIONS = {8: (256, 8), 4: (256, 4), 2: (256, 2)}
 NO_SUMS = (32, 4)  # of rows side by side, where nothing is summed
 
 
@@ -99,30 +99,31 @@ def side_by_side(rows: Rows) -> bool:
     return rows.rows > 1 and abs(first.step) != 1 and abs(neighbour) < abs(first.step)
 
 
-def resident(rows: Rows, numbers: int, narrow: bool = False) -> Layout | None:
+def resident(rows: Rows, numbers: int, most: int = 8) -> Layout | None:
     """The threads for each row; None if a row is too long for one team.
 
-    ``numbers`` are those of 16 bytes. What the order of a row's sums depends on, the threads of a team and how many
-    chunks they have, follows from the number of classes alone: not from how many rows there are, or how they lie.
+    ``numbers`` are those of 16 bytes, ``most`` is how many chunks a thread can have. What the order of a row's sums
+    depends on, the threads of a team and how many chunks they have, follows from these and the number of classes alone:
+    not from how many rows there are, or how they lie.
     """
     chunks_of_row = -(-rows.classes // numbers)
-    for limit, threads, chunks in NARROW_TEAMS if narrow else TEAMS:
+    for limit, threads, chunks in TEAMS[most]:
         if chunks_of_row <= limit:
             return _in_blocks(rows, numbers, threads, chunks)
     return None
 
 
-def sections(rows: Rows, numbers: int, narrow: bool = False) -> Layout:
+def sections(rows: Rows, numbers: int, most: int = 8) -> Layout:
     """The threads for each section of a longer row."""
-    return _in_blocks(rows, numbers, *(NARROW_SECTION if narrow else SECTION))
+    return _in_blocks(rows, numbers, *SECTIONS[most])
 
 
-def without_sums(rows: Rows, numbers: int, narrow: bool = False) -> Layout:
+def without_sums(rows: Rows, numbers: int, most: int = 8) -> Layout:
     """The threads for each section of a row of which nothing is summed."""
-    team = resident(rows, numbers, narrow)
+    team = resident(rows, numbers, most)
     if side_by_side(rows):
         return _in_blocks(rows, numbers, *NO_SUMS) if team is None or team.loop else team
-    return sections(rows, numbers, narrow) if team is None or rows.classes > 256 * numbers else team
+    return sections(rows, numbers, most) if team is None or rows.classes > 256 * numbers else team
 
 
 def _in_blocks(rows: Rows, numbers: int, threads: int, chunks: int) -> Layout:

@@ -10,11 +10,11 @@ import numpy as np
 from .access import access
 from .device import device, instructions
 from .families import Work, nothing
+from .masks import masks
 from .numbers import MINUS_INFINITY, arithmetic
 from .places import Layout
-from .softmax import hide
 from .states import ONE, ZERO, exponential_sums, log_sum, state_of
-from .storage import storage
+from .storage import HALVES, storage
 from .targets import numbers_of
 from .teams import SUM, team
 
@@ -30,6 +30,11 @@ class Variant(NamedTuple):
     capability: int
     masked: bool
     factors: str  # their dtype, that which is computed in, or ""
+
+
+def chunks(variant: Variant) -> int:
+    """The most that a thread has: factors of half types take 8 registers for each, and their numbers as many."""
+    return 4 if variant.factors and variant.dtype in HALVES else 8
 
 
 class Given(NamedTuple):
@@ -63,19 +68,20 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     largest, exponentials = exponential_sums(held, words_held, group, True, False)
     read, add = rows.load, group.add
     least, zero = number(-np.inf), number(0)
-    hide_x: Any = hide(held, layout, least if weighted else held.least) if masked else None
-    hide_b: Any = hide(held, layout, zero) if masked and weighted else None
-    read_factors: Any = numbers_of(variant.factors, held, layout, variant.capability) if weighted else None
+    read_factors: Any = rows.load_zeros
+    if weighted and variant.factors != variant.dtype:
+        read_factors = numbers_of(variant.factors, held, layout, variant.capability)
+    hide = masks(held, layout).hide
+    nowhere = zero if weighted else held.least  # a number with the factor 0 counts nothing
 
     @device
     def load(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
         read(words, given.x, extent, place)
-        if masked:
-            hide_x(words, given.mask, extent, place)
         if weighted:
             read_factors(more, given.b, extent, place)
-            if masked:
-                hide_b(more, given.mask, extent, place)
+        if masked:
+            hide(more if weighted else words, nowhere, given.mask, extent, place)
+        if weighted:
             for j in range(words_held):
                 if more[j] == zero:
                     words[j] = least

@@ -11,7 +11,7 @@ from .._spec import Aux, LossSpec, Wanted
 from . import cross_entropy as kernels
 from . import nll as kernels_nll
 from . import reductions
-from .arrays import FLOATING, HALVES, INTEGERS, Call, arranged, computed, matrix_of, no_matrix
+from .arrays import FLOATING, INTEGERS, Call, arranged, computed, matrix_of, no_matrix
 from .calls import planned
 from .copies import clear, copy
 from .launch import nowhere
@@ -223,8 +223,7 @@ def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstre
         *aux.pointers,
     )  # fmt: skip
     if common.count:
-        narrow = y is not None or (data.dtype in HALVES and (spread or effective))
-        task = Task(kernels.work, variant, not from_lse, wanted.gradient, narrow)
+        task = Task(kernels.work, variant, not from_lse, wanted.gradient, kernels.chunks(variant))
         over_rows(call.plan, task, found.rows, given, results, common.options(wanted.loss, wanted.gradient))
     value: View | Reduced | None = None
     if wanted.loss:

@@ -126,6 +126,7 @@ class Arithmetic(NamedTuple):
     type: Any  # of NumPy, and so of Numba
     exp: Any  # of a difference
     larger: Any
+    opaque: Any  # see ptx.py
     capped: Any
     exact: bool  # whether a number in a register has all digits of a sum: then sums are taken of every number
 
@@ -133,5 +134,6 @@ class Arithmetic(NamedTuple):
 @functools.cache
 def arithmetic(name: str) -> Arithmetic:
     if name == DOUBLE:
-        return Arithmetic(np.float64, double_exp, larger64, capped64, True)
-    return Arithmetic(np.float32, exact_exp if name == EXACT else short_exp, larger32, capped32, name == EXACT)
+        return Arithmetic(np.float64, double_exp, larger64, instructions.opaque64, capped64, True)
+    exp, exact = (exact_exp, True) if name == EXACT else (short_exp, False)
+    return Arithmetic(np.float32, exp, larger32, instructions.opaque32, capped32, exact)

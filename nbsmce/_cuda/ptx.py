@@ -23,9 +23,10 @@ _WORDS = {
     "f64": (ir.DoubleType(), types.float64, "d"),
     "u32": (ir.IntType(32), types.uint32, "r"),
     "u16": (ir.IntType(32), types.uint32, "r"),  # in a register of 32 bits
+    "u8": (ir.IntType(32), types.uint32, "r"),
     "s32": (ir.IntType(32), types.int32, "r"),
 }
-_REGISTER = {"f32": "f32", "f64": "f64", "u32": "u32", "u16": "u32"}
+_REGISTER = {"f32": "f32", "f64": "f64", "u32": "u32", "u16": "u32", "u8": "u32"}
 _VECTOR = {1: "", 2: ".v2", 4: ".v4"}
 
 
@@ -201,6 +202,11 @@ def shuffle64(mask: int) -> Any:
     one = "shfl.sync.bfly.b32 {0}, {0}, " + f"{mask}, 0x1f, 0xffffffff; "
     text = "{.reg .b32 l,h; mov.b64 {l,h}, $1; " + one.format("l") + one.format("h") + "mov.b64 $0, {l,h};}"
     return _operation(f"shuffle64_{mask}", text, "f64", "f64", volatile=True)
+
+
+# The same number, but no compiler knows that: what was computed from it before is not kept in registers to be used
+# again. Every lane of the warp must come here.
+opaque32, opaque64 = shuffle32(0), shuffle64(0)
 
 
 @intrinsic

@@ -38,7 +38,7 @@ class Task(NamedTuple):
     variant: Any  # with the fields dtype, unit, capability
     sums: bool = True  # whether there is a first pass
     writes: bool = True  # whether there are results for every class
-    narrow: bool = False  # whether a chunk takes more registers than usual
+    chunks: int = 8  # the most that a thread has in registers; part of what the order of sums depends on
 
 
 def unit_of(views: list[View], rows: Rows, dtype: str) -> int:
@@ -56,15 +56,15 @@ def over_rows(plan: Plan, task: Task, rows: Rows, given: Any, wanted: Any, optio
     extent = Extent(rows.rows, rows.inner, rows.classes)
     numbers = numbers_of_chunk(task.variant.dtype)
     if not task.sums:
-        team = layout.without_sums(rows, numbers, task.narrow)
+        team = layout.without_sums(rows, numbers, task.chunks)
         sections = max(1, -(-rows.classes // (team.section * numbers)))
         _start(plan, task, families.each, team, rows.rows, sections, extent, given, wanted, options, sections)
         return
-    whole = layout.resident(rows, numbers, task.narrow)
+    whole = layout.resident(rows, numbers, task.chunks)
     if whole is not None:
         _start(plan, task, families.whole, whole, rows.rows, 1, extent, given, wanted, options)
         return
-    team = layout.sections(rows, numbers, task.narrow)
+    team = layout.sections(rows, numbers, task.chunks)
     sections = -(-rows.classes // (team.section * numbers))
     _in_sections(plan, task, rows, team, sections, (extent, given, wanted, options))
 

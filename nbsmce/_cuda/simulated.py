@@ -28,7 +28,7 @@ def load(word: str, n: int) -> Callable[..., Any]:
         elements = [pointer[index + i] for i in range(n * per)]
         if word == "u32":
             elements = [np.uint32(int(a) | int(b) << 16) for a, b in zip(elements[::2], elements[1::2], strict=True)]
-        elif word == "u16":
+        elif word in ("u16", "u8"):
             elements = [np.uint32(e) for e in elements]
         return elements[0] if n == 1 else tuple(elements)
 
@@ -162,6 +162,13 @@ def shuffle32(mask: int) -> Callable[[Any], Any]:
 
 def shuffle64(mask: int) -> Callable[[Any], Any]:
     return lambda x: np.float64(_from_lane(x, mask))
+
+
+def opaque32(x: Any) -> Any:
+    return x
+
+
+opaque64 = opaque32
 
 
 def warp_barrier() -> None:

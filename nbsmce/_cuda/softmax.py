@@ -10,15 +10,12 @@ import numpy as np
 from .access import access
 from .device import device
 from .families import Work, nothing
+from .masks import masks
 from .numbers import MINUS_INFINITY, arithmetic, difference_error
-from .places import Layout, row_start
+from .places import Layout
 from .states import exponential_sums, inverse_sum, log_sum, state_of
-from .storage import Storage, storage
-from .targets import class_of
+from .storage import HALVES, storage
 from .teams import team
-
-HIDDEN = np.uint8(0)
-HIGH, FOUR = np.uint32(0xFFFF0000), np.uint32(4)
 
 
 class Given(NamedTuple):
@@ -52,26 +49,9 @@ class Variant(NamedTuple):
     masked: bool
 
 
-@functools.cache
-def hide(held: Storage, layout: Layout, fill: Any) -> Any:
-    """Put ``fill``, a word, where a mask is false."""
-    words, numbers, numbered = layout.chunks * held.words, held.numbers, class_of(held, layout)
-    two = held.numbers == 2
-
-    @device
-    def hidden(words_of_thread: Any, mask: Any, extent: Any, place: Any) -> None:
-        start = row_start(mask, place)
-        for j in range(words):
-            for i in range(numbers):
-                c = numbered(j, i, place)
-                if place.there and c < extent.classes and mask.pointer[start + c * mask.step] == HIDDEN:
-                    if two:
-                        other = HIGH >> (np.uint32(i) << FOUR)
-                        words_of_thread[j] = (words_of_thread[j] & other) | (fill & ~other)
-                    else:
-                        words_of_thread[j] = fill
-
-    return hidden
+def chunks(variant: Variant) -> int:
+    """The most that a thread has; a mask takes a register for each class while it is read."""
+    return 4 if variant.masked and variant.dtype in HALVES else 8
 
 
 @functools.cache
@@ -87,14 +67,14 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     group = team(layout, number is np.float32)
     largest, exponentials = exponential_sums(held, words_held, group, log, keep)
     read, store = rows.load, rows.store
-    hide_in: Any = hide(held, layout, held.least) if masked else None
-    hide_out: Any = hide(held, layout, held.least if log else held.zero) if masked else None
+    mask, least, nowhere = masks(held, layout), held.least, held.least if log else held.zero
+    hide, hide_again = mask.hide_noted, mask.hide_again
 
     @device
     def load(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
         read(words, given.x, extent, place)
         if masked:
-            hide_in(words, given.mask, extent, place)
+            hide(words, least, more, given.mask, extent, place)
 
     @device
     def sums(
@@ -134,10 +114,11 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             else:
                 words[j] = result(words[j], numbers)
         if masked:
-            hide_out(words, given.mask, extent, place)
+            hide_again(words, nowhere, more)
         store(words, stage, wanted.y, extent, place)
 
-    return Work(held, rows, group, load, largest, sums, row, nothing, write, nothing, 1, group.room)
+    found = Work(held, rows, group, load, largest, sums, row, nothing, write, nothing, 1, group.room)
+    return found._replace(more=mask.words, more_word=np.uint32) if masked else found
 
 
 NO_OPTIONS = Options(0.0)

@@ -16,6 +16,7 @@ from .device import device, instructions
 from .numbers import DOUBLE, EXACT, SHORT
 
 CHUNK = 16  # bytes
+HALVES = ("float16", "bfloat16")
 ITEMSIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 MINUS_INFINITY_BITS = {"float16": np.uint32(0xFC00FC00), "bfloat16": np.uint32(0xFF80FF80)}
 ZERO = np.float32(0)

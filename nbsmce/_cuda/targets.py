@@ -126,28 +126,37 @@ def mass_of(probabilities: bool, number: Any) -> Any:
 
 
 def first_largest(held: Storage, layout: Layout, words_held: int, low: Any, high: Any) -> Any:
-    """``f(words, m, extent, place)``: minus the first class of a thread that equals ``m`` or is NaN, see NO_CLASS."""
-    numbered, two = class_of(held, layout), held.numbers == 2
+    """``f(words, m, extent, place)``: minus the first class of a thread that equals ``m`` or is NaN, see NO_CLASS.
 
-    @device
-    def better(best: Any, x: Any, m: Any, c: Any, classes: Any) -> Any:
-        at = np.float64(c)
-        if c < classes:
-            if x != x:
-                at -= NO_CLASS
-            elif x != m:
-                at = NO_CLASS
-            if at < best:
-                best = at
-        return best
+    A thread goes over its classes from the last to the first, and keeps the number of what it finds: two instructions
+    for each. What is behind a row's last class may equal ``m``, but comes after all that is in it.
+    """
+    numbers, numbered, two = held.numbers, class_of(held, layout), held.numbers == 2
+    nothing = np.int32(words_held * numbers)
 
     @device
     def first(words: Any, m: Any, extent: Any, place: Any) -> Any:
-        best = NO_CLASS
-        for j in range(words_held):
-            best = better(best, low(words[j]), m, numbered(j, 0, place), extent.classes)
+        equal = nan = nothing
+        for k in range(words_held):
+            j = words_held - 1 - k
             if two:
-                best = better(best, high(words[j]), m, numbered(j, 1, place), extent.classes)
+                x = high(words[j])
+                if x == m:
+                    equal = np.int32(j * 2 + 1)
+                if x != x:
+                    nan = np.int32(j * 2 + 1)
+            x = low(words[j])
+            if x == m:
+                equal = np.int32(j * numbers)
+            if x != x:
+                nan = np.int32(j * numbers)
+        best = NO_CLASS
+        if equal < nothing:
+            c = numbered(equal // numbers, equal % numbers, place)
+            if c < extent.classes:
+                best = np.float64(c)
+        if nan < nothing:
+            best = np.float64(numbered(nan // numbers, nan % numbers, place)) - NO_CLASS
         return -best
 
     return first

@@ -51,7 +51,5 @@ def short_teams(monkeypatch):
 
     calls.forget()
     teams = ((1, 1, 1), (8, 8, 1), (64, 64, 1))
-    monkeypatch.setattr(layout, "TEAMS", teams)
-    monkeypatch.setattr(layout, "NARROW_TEAMS", teams)
-    monkeypatch.setattr(layout, "SECTION", (32, 1))
-    monkeypatch.setattr(layout, "NARROW_SECTION", (32, 1))
+    monkeypatch.setattr(layout, "TEAMS", dict.fromkeys(layout.TEAMS, teams))
+    monkeypatch.setattr(layout, "SECTIONS", dict.fromkeys(layout.SECTIONS, (32, 1)))

@@ -25,10 +25,8 @@ def short_teams(few_threads, monkeypatch):
     from nbsmce._cuda import calls, layout
 
     calls.forget()
-    monkeypatch.setattr(layout, "TEAMS", TEAMS)
-    monkeypatch.setattr(layout, "NARROW_TEAMS", TEAMS)
-    monkeypatch.setattr(layout, "SECTION", (64, 1))
-    monkeypatch.setattr(layout, "NARROW_SECTION", (64, 1))
+    monkeypatch.setattr(layout, "TEAMS", dict.fromkeys(layout.TEAMS, TEAMS))
+    monkeypatch.setattr(layout, "SECTIONS", dict.fromkeys(layout.SECTIONS, (64, 1)))
 
 
 def from_offset(elements):
