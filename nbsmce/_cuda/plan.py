@@ -10,6 +10,7 @@ from __future__ import annotations
 import array
 import functools
 import math
+import operator
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -108,7 +109,7 @@ class Plan:
             self._simulated(arrays)
         else:
             self._started(arrays, addresses, base)
-        return self._result(self.result, arrays)
+        return self._result(arrays)
 
     @functools.cached_property
     def _scratch(self) -> Callable[[], Any] | None:
@@ -149,20 +150,31 @@ class Plan:
     def _record(self, noted: Noted, arrays: list[Any]) -> checked.Record:
         return checked.Record(arrays[noted.status.source], self.owner.numbers, noted.message)
 
-    def _result(self, result: Any, arrays: list[Any]) -> Any:
+    def _result(self, arrays: list[Any]) -> Any:
         """The caller's arrays in the place of views."""
+        return self._finish(arrays)
+
+    @functools.cached_property
+    def _finish(self) -> Callable[[list[Any]], Any]:
+        return self._finisher(self.result)
+
+    def _finisher(self, result: Any) -> Callable[[list[Any]], Any]:
+        """``f(arrays)``, which looks at no type any more: that took 0.2 us of each call of a loss."""
+        if result is None:
+            return lambda arrays: None
         kind = type(result)
         if kind is View:
-            return arrays[result.source]
-        if result is None:
-            return None
-        if kind is Reduced:
-            noted = result.noted
-            return self.owner.checked(
-                arrays[result.value.source], None if noted is None else self._record(noted, arrays)
-            )
-        inner = [None if r is None else self._result(r, arrays) for r in result]
-        return tuple(inner) if kind is tuple else kind(*inner)
+            return operator.itemgetter(result.source)
+        if kind is not Reduced:
+            parts = [self._finisher(r) for r in result]
+            if kind is tuple:
+                return lambda arrays: tuple([part(arrays) for part in parts])
+            return lambda arrays: kind(*[part(arrays) for part in parts])
+        if result.noted is None:
+            return operator.itemgetter(result.value.source)
+        value, status, message = result.value.source, result.noted.status.source, result.noted.message
+        check, read, record = self.owner.checked, self.owner.numbers, checked.Record
+        return lambda arrays: check(arrays[value], record(arrays[status], read, message))
 
 
 class Frame:
