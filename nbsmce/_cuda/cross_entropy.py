@@ -160,7 +160,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             mass, cross = spread_sums(words, more, m, given, options, extent, place)
             mass, cross = add(mass, cross, room, MASS)
         if aux:
-            best = -largest_wide(first_of_numbers(words, m, extent, place), room, INDEX)
+            best = -largest_wide(first_of_numbers(words, m, place), room, INDEX)
         if aux and probabilities:
             y = zero
             for j in range(words_held):
@@ -172,7 +172,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         again = opaque(m) if passes else m  # else ptxas keeps every m - x and x == m for the exponentials
         count, rest = exponentials(words, again, room)
         if aux and probabilities:
-            likely_class = -largest_wide(first_of_numbers(more, y, extent, place), room, INDEX)
+            likely_class = -largest_wide(first_of_numbers(more, y, place), room, INDEX)
         return State(np.float64(m), count, rest, mass, cross, target, best, likely_value, likely_class)
 
     @device

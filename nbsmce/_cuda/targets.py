@@ -126,16 +126,16 @@ def mass_of(probabilities: bool, number: Any) -> Any:
 
 
 def first_largest(held: Storage, layout: Layout, words_held: int, low: Any, high: Any) -> Any:
-    """``f(words, m, extent, place)``: minus the first class of a thread that equals ``m`` or is NaN, see NO_CLASS.
+    """``f(words, m, place)``: minus the first class of a thread that equals ``m`` or is NaN, see NO_CLASS.
 
     A thread goes over its classes from the last to the first, and keeps the number of what it finds: two instructions
-    for each. What is behind a row's last class may equal ``m``, but comes after all that is in it.
+    for each. What is behind a row's last class equals ``m`` only if all of the row does that is not NaN.
     """
     numbers, numbered, two = held.numbers, class_of(held, layout), held.numbers == 2
     nothing = np.int32(words_held * numbers)
 
     @device
-    def first(words: Any, m: Any, extent: Any, place: Any) -> Any:
+    def first(words: Any, m: Any, place: Any) -> Any:
         equal = nan = nothing
         for k in range(words_held):
             j = words_held - 1 - k
@@ -152,9 +152,7 @@ def first_largest(held: Storage, layout: Layout, words_held: int, low: Any, high
                 nan = np.int32(j * numbers)
         best = NO_CLASS
         if equal < nothing:
-            c = numbered(equal // numbers, equal % numbers, place)
-            if c < extent.classes:
-                best = np.float64(c)
+            best = np.float64(numbered(equal // numbers, equal % numbers, place))
         if nan < nothing:
             best = np.float64(numbered(nan // numbers, nan % numbers, place)) - NO_CLASS
         return -best

@@ -88,3 +88,19 @@ def test_neighbouring_threads_read_neighbouring_addresses():
 )
 def test_what_is_accessed_at_a_time(address, dtype, outer, step, classes, unit):
     assert layout.unit_of(address, dtype, layout.Strides(outer, 0, step), classes) == unit
+
+
+def test_a_loss_and_its_gradient_have_the_same_team():
+    """And so has every way of access: how many chunks a thread has is part of the order of a sum."""
+    from nbsmce._cuda.cross_entropy import Variant, chunks
+
+    for dtype, spread, other, effective, aux in itertools.product(
+        ("float32", "bfloat16"), (False, True), ("", "float32", "bfloat16"), (False, True), (False, True)
+    ):
+        most = {
+            chunks(Variant(dtype, unit, capability, gradient, spread, other, effective, aux, from_lse))
+            for unit, capability in ((0, 75), (1, 90), (4, 120))
+            for gradient, from_lse in itertools.product((False, True), repeat=2)
+        }
+        assert len(most) == 1
+        assert most <= set(layout.TEAMS)

@@ -107,17 +107,20 @@ def test_indices_of_any_integer_dtype(dtype):
     compare(random_logits(shape, "float32"), np.array([0, 5, 3, 3], dtype))
 
 
-@pytest.mark.parametrize("sections", [False, True])
+@pytest.mark.parametrize(("dtype", "sections"), [("float32", False), ("float32", True), ("bfloat16", False)])
 @pytest.mark.parametrize("kind", ["indices", "probabilities"])
-def test_what_is_known_of_rows(kind, sections, request):
-    shape = (3, 6)
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_what_is_known_of_rows(kind, dtype, sections, first, request):
+    """The first of several largest, in one thread, in one word and in others; the first NaN."""
+    shape = (3, 10)
     if sections:
         request.getfixturevalue("short_teams")
         shape = (3, 280)
-    logits = random_logits(shape, "float32")
-    logits[0, 2] = logits[0, 4] = logits[0].max() + 1
-    logits[2, 1] = np.nan
-    target = targets(kind, shape, dtype="float32")
+    logits = random_logits(shape, dtype)
+    logits[0, first : first + 2] = logits[0, 9] = logits[0].max() + 1
+    logits[2, first : first + 2] = np.nan
+    logits[2, 9] = np.inf
+    target = targets(kind, shape, dtype=dtype)
     _, aux = nbsmce.cross_entropy(to(logits), to(target), z_loss=0.1, reduction="none", return_aux=True)
     ignored = np.zeros(3, bool) if kind == "probabilities" else target == -100
     expected = np.where(ignored, -1, np.argmax(logits, 1))
