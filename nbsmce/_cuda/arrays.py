@@ -35,6 +35,10 @@ class Call:
             for source, (name, known) in enumerate(zip(names, facts, strict=True))
             if known is not None
         }
+        for name, view in self.views.items():
+            size = _itemsize(view)
+            if view.odd % size:
+                raise ValueError(f"{name} begins at an address that is no multiple of its {size} bytes for an element")
         self.mixed, self._facts = mixed, facts
         devices = {name: view.device for name, view in self.views.items() if view.size}
         if len(set(devices.values())) > 1:
@@ -125,9 +129,14 @@ class Call:
         return result
 
 
+def _itemsize(view: View) -> int:
+    """Of one element; 1 of dtypes that no kernel takes."""
+    return int(np.dtype(ELEMENTS.get(view.dtype, np.uint8)).itemsize)
+
+
 def _extent(view: View) -> tuple[int, int]:
     """From the address of an array to its first byte, and to the one behind its last."""
-    itemsize = np.dtype(ELEMENTS[view.dtype]).itemsize
+    itemsize = _itemsize(view)
     steps = [(n - 1) * s for n, s in zip(view.shape, view.strides, strict=True)]
     return sum(s for s in steps if s < 0) * itemsize, (sum(s for s in steps if s > 0) + 1) * itemsize
 

@@ -133,8 +133,6 @@ class _InBytes:
         size = dtype.itemsize
         if strides is not None and any(s % size for s in strides):
             raise ValueError(f"{name} has strides {strides} that are no multiples of its {size} bytes for an element")
-        if odd % size:
-            raise ValueError(f"{name} begins at an address that is no multiple of its {size} bytes for an element")
         steps = contiguous(shape) if strides is None else tuple(s // size for s in strides)
         return View(source, dtype.name, tuple(shape), steps, device, writeable, odd, bool(lent))
 

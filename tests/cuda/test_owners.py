@@ -121,3 +121,5 @@ def test_elements_that_are_no_numbers_of_a_gpu(world, array):
         nbsmce.softmax(array((4, 8), strides=(34, 4)))
     with pytest.raises(ValueError, match="x begins at an address that is no multiple of its 4 bytes"):
         nbsmce.softmax(array((4, 8), address=(1 << 20) + 2))
+    with pytest.raises(ValueError, match="x begins at an address that is no multiple of its 2 bytes"):
+        nbsmce.softmax(standins.Tensor((4, 8), "bfloat16", address=(1 << 20) + 1))
