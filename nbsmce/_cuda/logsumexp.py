@@ -14,7 +14,7 @@ from .masks import masks
 from .numbers import MINUS_INFINITY, arithmetic
 from .places import Layout
 from .states import ONE, ZERO, exponential_sums, log_sum, state_of
-from .storage import HALVES, storage
+from .storage import storage
 from .targets import numbers_of
 from .teams import SUM, team
 
@@ -33,8 +33,8 @@ class Variant(NamedTuple):
 
 
 def chunks(variant: Variant) -> int:
-    """The most that a thread has: factors of half types take 8 registers for each, and their numbers as many."""
-    return 4 if variant.factors and variant.dtype in HALVES else 8
+    """The most that a thread has; beside 8 of the numbers there are no registers for their factors on every GPU."""
+    return 4 if variant.factors else 8
 
 
 class Given(NamedTuple):
