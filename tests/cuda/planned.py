@@ -51,7 +51,8 @@ class Arrangement(NamedTuple):
     axis: int
 
     def array(self, number: int, dtype: str) -> Tensor:
-        return Tensor(self.shape, dtype, address=(number << 40) + self.offset, strides=self.strides)
+        size = standins.SIZES.get(dtype, 1)
+        return Tensor(self.shape, dtype, address=(number << 40) + self.offset // size * size, strides=self.strides)
 
     def of_rows(self, number: int, dtype: str) -> Tensor:
         sizes = list(self.shape)

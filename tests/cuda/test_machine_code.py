@@ -18,27 +18,31 @@ pytestmark = pytest.mark.skipif(SKIP, reason="compiles for minutes: NBSMCE_PTX=1
 CAPABILITIES = (75, 80, 90, 100, 120)
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 PARTS = 16
-# Beside plain softmax and loss with gradient: what has spilled or had a stack before it was changed.
+PLAIN = tuple(
+    f"{work}, {family}"
+    for work in (": softmax.work", ": cross_entropy.work, gradient")
+    for family in ("whole", "section", "merged")
+)
+# What has spilled or had a stack before it was changed.
 HARD = (
-    "softmax.work, log, masked, whole 512", "logsumexp.work, masked, factors", "section_results 256x8",
-    "loss, spread, aux", "gradient, spread, effective, aux, whole 512", "gradient, spread, probabilities",
-    "through_softmax, log, section_states", "softmax.work, masked, whole 512x4 apart in turns",
+    "softmax.work, log, masked, whole", "logsumexp.work, masked, factors float32, whole", "work, spread, aux, whole",
+    "gradient, spread, effective, aux, whole", "gradient, spread, probabilities float32, effective, aux, whole",
+    "gradient, spread, probabilities bfloat16, effective, aux, whole",
+    "gradient, spread, probabilities float32, aux, whole",
+    "gradient, effective, aux, section_results", "through_softmax, log, section_states", "log, section_results",
 )  # fmt: skip
 
 
-def some(every):
-    """Without nested strides the same once more is left out; float32 and bfloat16, by 16 bytes, by one, and apart."""
+def some(kernels):
+    """Those with units of 16 bytes and of one number, and apart; and those that are about no row."""
     chosen = []
-    for kernel in every:
+    for kernel in kernels:
         name = kernel.name
-        plain = "softmax.work, " in name and ("work, whole" in name or "work, section" in name)
-        loss = "gradient, whole" in name or "gradient, section" in name
-        hard = any(h in name for h in HARD)
-        if name.startswith(("float32 by 4", "bfloat16 by 8")):
-            chosen += [kernel] * (plain or loss or hard)
-        elif name.startswith(("float32 by 1", "float32 by 0", "bfloat16 by 1")):
-            chosen += [kernel] * (plain or loss)
-        elif name.startswith("Copy") or not hasattr(kernel.make, "layout"):
+        wide = name.startswith(("float32 by 4", "bfloat16 by 8"))
+        single = name.startswith(("float32 by 1:", "float32 by 0", "bfloat16 by 1:"))
+        masks_in_turns = name.startswith("bfloat16 by 0: softmax.work, log, masked, whole") and "in turns" in name
+        plain, hard = any(p in name for p in PLAIN), any(h in name for h in HARD)
+        if not hasattr(kernel.make, "layout") or (wide and (plain or hard)) or (single and plain) or masks_in_turns:
             chosen.append(kernel)
     return chosen
 
