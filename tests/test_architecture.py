@@ -19,6 +19,7 @@ ALLOWED = {
     "_cpu.lanes.storage": set(),
     "_cpu.lanes": {"_compile", "_cpu.lanes"},
     "_cpu": {"_compile", "_formula", "_arrays", "_spec", "_threads", "_cpu"},
+    "_cuda.launch": {"_store", "_cuda"},
     "_cuda": {"_formula", "_arrays", "_spec", "_cuda"},
     "_compile": {"_interrupts", "_store"},
     "_formula": set(),

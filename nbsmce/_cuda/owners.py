@@ -72,8 +72,8 @@ class Owner(Protocol):
     def numbers(self, array: Any) -> list[Any]:
         """The elements of an array without gaps; waits for them."""
 
-    def checked(self, loss: Any, record: checked.Record) -> Any:
-        """The same loss, which looks at a record when it is read."""
+    def checked(self, loss: Any, record: checked.Record | None) -> Any:
+        """The same loss, which looks at a record when it is read, if there is one, and can be read by ``float``."""
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -117,7 +117,9 @@ class Torch:
     def numbers(self, array: Any) -> list[Any]:
         return list(array.reshape(-1).tolist())
 
-    def checked(self, loss: Any, record: checked.Record) -> Any:
+    def checked(self, loss: Any, record: checked.Record | None) -> Any:
+        if record is None:
+            return loss
         loss = loss.as_subclass(checked.torch_class())
         loss._nbsmce_record = record
         return loss
@@ -168,7 +170,9 @@ class CuPy(_InBytes):
     def numbers(self, array: Any) -> list[Any]:
         return list(array.reshape(-1).get().tolist())
 
-    def checked(self, loss: Any, record: checked.Record) -> Any:
+    def checked(self, loss: Any, record: checked.Record | None) -> Any:
+        if record is None:
+            return loss
         loss = loss.view(checked.cupy_class())
         loss._nbsmce_record = record
         return loss
@@ -230,7 +234,7 @@ class Numba(_InBytes):
     def numbers(self, array: Any) -> list[Any]:
         return list(array.copy_to_host().reshape(-1).tolist())
 
-    def checked(self, loss: Any, record: checked.Record) -> Any:
+    def checked(self, loss: Any, record: checked.Record | None) -> Any:
         loss.__class__ = checked.numba_class()
         loss._nbsmce_record = record
         return loss

@@ -170,10 +170,10 @@ class Plan:
             if kind is tuple:
                 return lambda arrays: tuple([part(arrays) for part in parts])
             return lambda arrays: kind(*[part(arrays) for part in parts])
-        if result.noted is None:
-            return operator.itemgetter(result.value.source)
-        value, status, message = result.value.source, result.noted.status.source, result.noted.message
-        check, read, record = self.owner.checked, self.owner.numbers, checked.Record
+        check, value, noted = self.owner.checked, result.value.source, result.noted
+        if noted is None:
+            return lambda arrays: check(arrays[value], None)
+        status, message, read, record = noted.status.source, noted.message, self.owner.numbers, checked.Record
         return lambda arrays: check(arrays[value], record(arrays[status], read, message))
 
 
