@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES, engineered, eps_of, random_logits
+from cases import DTYPES, dtype_of, engineered, eps_of, random_logits
 
 import nbsmce
 
@@ -106,6 +106,19 @@ def test_the_sum_of_dy_y_does_not_cancel():
     actual = nbsmce.softmax_backward(dy, y)
     plain = y * (dy - (y * dy).sum(-1, keepdims=True))
     assert np.abs(actual - exact).max() < np.abs(plain - exact).max() / 100
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("classes", [20, 200])
+def test_sums_of_half_types_keep_their_digits(dtype, classes):
+    """A row misses 1 by the rounding of its numbers; of the gradient a constant ``dy`` leaves nothing else."""
+    y = nbsmce.softmax(random_logits((40, classes), scale=0.5).astype(dtype_of(dtype)))
+    dy = np.full_like(y, 100.0)
+    exact = y.astype(np.float64)
+    exact *= 100.0 - (100.0 * exact).sum(1, keepdims=True)
+    actual = nbsmce.softmax_backward(dy, y).astype(np.float64)
+    assert np.abs(exact).max() > 2e-5
+    np.testing.assert_allclose(actual, exact, rtol=eps_of(dtype), atol=2.0**-25)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

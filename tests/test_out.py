@@ -7,6 +7,7 @@ import pytest
 from cases import DTYPES, dtype_of, random_logits
 
 import nbsmce
+from nbsmce._cpu import functions, launch, losses
 
 SHAPES = [(7, 5), (40, 5), (7, 40), (3, 9000), (4, 20, 6)]
 
@@ -135,3 +136,42 @@ def test_an_out_that_does_not_fit(out, error, message):
         with pytest.raises(error, match=message):
             call(x, out)
         assert (np.asarray(out) == 0).all(), name
+
+
+@pytest.mark.parametrize(
+    ("dtype", "classes", "kept", "past_cache"),
+    [
+        ("float32", 1024, False, 0),
+        ("float32", 1025, False, 1),
+        ("float32", 4096, True, 0),
+        ("float32", 4097, True, 1),
+        ("int16", 2049, False, 1),
+        ("float64", 512, False, 0),
+    ],
+)
+def test_long_rows_of_large_results_go_past_the_cache(dtype, classes, kept, past_cache):
+    rows = np.empty((-(-launch.STREAM_BYTES // (classes * np.dtype(dtype).itemsize)), classes), dtype)
+    assert launch.streamed(rows, rows, kept) == past_cache
+    assert launch.streamed(rows[1:], rows, kept) == 0
+
+
+def test_which_results_may_go_past_the_cache(monkeypatch):
+    asked = []
+
+    def noted(results, rows, kept):
+        asked.append((results.shape, rows.shape, kept))
+        return 0
+
+    monkeypatch.setattr(functions, "streamed", noted)
+    monkeypatch.setattr(losses, "streamed", noted)
+    x = np.ones((40, 2000), np.float32)
+    lse, t = nbsmce.logsumexp(x), np.zeros(40, np.int64)
+    nbsmce.softmax(x)
+    nbsmce.log_softmax(x)
+    nbsmce.softmax_backward(x, x)
+    nbsmce.logsumexp_backward(lse, x, lse)
+    nbsmce.cross_entropy_with_grad(x, t)
+    nbsmce.softmax(x.reshape(4, 10, 2000))
+    assert asked == [((40, 2000), (40, 2000), kept) for kept in (True, False, False, False, True)] + [
+        ((4, 10, 2000), (40, 2000), True)
+    ]

@@ -7,9 +7,9 @@ import pytest
 from cases import random_logits
 
 import nbsmce
-from nbsmce._cpu import launch, small
+from nbsmce._cpu import host, launch, small
 
-MATRICES = [(1, 10), (3, 1), (15, 32), (16, 33), (16, 32), (1500, 7), (7, 500), (1, 32767)]
+MATRICES = [(1, 10), (3, 1), (15, 32), (16, 33), (16, 32), (1500, 7), (7, 500), (1, launch.SERIAL_WORK - 1)]
 SCALARS = (0.25, np.float32(-3), np.float64(np.nan))
 VECTORS = [(1,), (10,), (5000,)]
 CALLS = {
@@ -105,6 +105,52 @@ def test_the_same_losses(dtype, shape, options, taken):
     assert count == [True] * (4 if "reduction" in options else 7)
     forbid()
     assert short == everything(x, t, options)
+
+
+def from_lse(x, dlse, lse, t):
+    outs = np.empty_like(x), np.empty_like(x)
+    results = [
+        nbsmce.logsumexp_backward(dlse, x, lse),
+        nbsmce.cross_entropy_backward(None, x, t, lse=lse),
+        nbsmce.cross_entropy_backward(2.0, x, t, lse=lse, reduction="sum", z_loss=0.01, ignore_index=0),
+        nbsmce.logsumexp_backward(dlse, x, lse, out=outs[0]),
+        nbsmce.cross_entropy_backward(None, x, t, lse=lse, out=outs[1]),
+    ]
+    assert results[3] is outs[0]
+    assert results[4] is outs[1]
+    return [(a.dtype, a.shape, a.tobytes()) for a in results]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", MATRICES, ids=str)
+def test_gradients_from_a_log_sum_exp(dtype, shape, taken, monkeypatch):
+    x, t = random_logits(shape, dtype, 4.0), np.arange(shape[0]) % shape[1]
+    dlse, lse = random_logits(shape[:1], dtype, seed=1), nbsmce.logsumexp(x)
+    with monkeypatch.context() as only_short:
+        only_short.setattr(host, "floating", None)  # the general way begins with it
+        short = from_lse(x, dlse, lse, t)
+    taken[1]()
+    assert short == from_lse(x, dlse, lse, t)
+
+
+def test_numbers_of_rows_that_go_the_general_way(taken):
+    x, t = random_logits((70, 70), "float32"), np.arange(70)
+    dlse, lse = np.ones(70, np.float32), nbsmce.logsumexp(x)
+    expected = from_lse(x, dlse, lse, t)
+    apart = np.repeat(lse, 2)[::2]
+    assert from_lse(x, dlse, apart, t) == from_lse(x, dlse, lse.tolist(), t) == expected
+    memory = np.empty((70, 70), np.float32)
+    memory[1] = lse  # where the gradient of one of the first rows goes
+    logsumexp_backward = nbsmce.logsumexp_backward(dlse, x, memory[1], out=memory)
+    assert logsumexp_backward.tobytes() == expected[0][2]
+    memory[1] = lse
+    cross_entropy_backward = nbsmce.cross_entropy_backward(None, x, t, lse=memory[1], out=memory)
+    assert cross_entropy_backward.tobytes() == expected[1][2]
+    for wrong in (lse[:2], lse[:, None].repeat(2, 1)):
+        with pytest.raises(ValueError, match="lse must have"):
+            nbsmce.logsumexp_backward(dlse, x, wrong)
+        with pytest.raises(ValueError, match="lse must have"):
+            nbsmce.cross_entropy_backward(None, x, t, lse=wrong)
 
 
 def test_losses_with_nothing_to_count(taken):

@@ -178,7 +178,8 @@ def test_results_past_the_cache(shape, dtype, monkeypatch):
         return found
 
     kept = results()
-    monkeypatch.setattr(launch, "STREAM_BYTES", 0)
+    for limit in ("STREAM_BYTES", "STREAM_ROW", "STREAM_ROW_KEPT", "SERIAL_WORK"):
+        monkeypatch.setattr(launch, limit, 0)
     same(results(), kept)
 
 

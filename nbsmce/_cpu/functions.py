@@ -34,7 +34,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     def work(views: list[np.ndarray], _: int) -> None:
         data, *given, results = views
         hidden = given[0] if given else no_mask(data)
-        launch(*kernels, data, data, hidden, results, log, streamed(memory), rooms=1)
+        launch(*kernels, data, data, hidden, results, log, streamed(memory, data, kept=not log), rooms=1)
 
     if memory.size:
         inputs = [operand.data] if mask is None else [operand.data, mask]
@@ -58,7 +58,7 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     memory = host.result_memory(out, "out", shape, above.kind)
 
     def work(views: list[np.ndarray], _: int) -> None:
-        launch(*kernels, views[0], *views, log, streamed(memory), rooms=2)
+        launch(*kernels, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
 
     if memory.size:
         over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2)
@@ -133,6 +133,14 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
+    kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
+    short = small.prepared(kernels[0], 1, axis, x)
+    if short and small.is_of_rows(dlse, x) and small.is_of_rows(lse, x):
+        dx = small.room(out, x, dlse, lse)
+        if dx is not None:
+            seen, made = (x, dx) if short.view is None else (short.view(x), short.view(dx))
+            short.entry(seen, dlse, lse, made, 0, *short.last)
+            return dx
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))
@@ -143,11 +151,11 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     def work(views: list[np.ndarray], first: int) -> None:
         data, gradient = views
         rows = slice(first, first + data.size // data.shape[1])
-        kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
-        launch(*kernels, data, data, above[rows], total[rows], gradient, streamed(memory), rooms=1)
+        past_cache = streamed(memory, data, kept=False)
+        launch(*kernels, data, data, above[rows], total[rows], gradient, past_cache, rooms=1)
 
     if memory.size:
-        over_rows([operand.data], [memory], axes, work, new=out is None)
+        over_rows([operand.data], [memory], axes, work, [above, total], new=out is None)
     return host.result(memory, out, operand.kind)
 
 

@@ -26,7 +26,11 @@ _LONG = 1 << 22
 be interrupted, and such rows fit no cache."""
 
 STREAM_BYTES = 1 << 24
-"""Results of so many bytes go past the cache."""
+STREAM_ROW, STREAM_ROW_KEPT = 1 << 12, 1 << 14
+"""Results of so many bytes, in rows of more than so many, go past the cache; the latter where exponentials are kept.
+
+Both ends of a row are parts of cache lines, which are dear to write past the cache: rows of 100 classes would take
+twice as long, of 2000 classes 0.9 of the time, but 1.1 where exponentials are kept (docs/performance.md)."""
 _NO_MASK = {2: np.empty((0, 0), np.uint8), 3: np.empty((0, 0, 0), np.uint8)}
 
 
@@ -35,9 +39,13 @@ def no_mask(data: np.ndarray) -> np.ndarray:
     return _NO_MASK[data.ndim]
 
 
-def streamed(results: np.ndarray) -> int:
-    """Whether results are so many that reading them back from the cache is not to be expected."""
-    return int(results.nbytes >= STREAM_BYTES)
+def streamed(results: np.ndarray, rows: np.ndarray, kept: bool) -> int:
+    """Whether results go past the cache, which are handled as these rows.
+
+    They are so many that reading them back from the cache is not to be expected.
+    """
+    row = rows.shape[1] * rows.itemsize
+    return int(results.nbytes >= STREAM_BYTES and row > (STREAM_ROW_KEPT if kept else STREAM_ROW))
 
 
 def launch(

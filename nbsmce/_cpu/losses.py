@@ -48,8 +48,8 @@ def cross_entropy(
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """``(loss, dlogits, aux)``, None for what is not wanted."""
-    if not wanted.aux and weight is None and sample_weight is None and lse is None:
-        short = small.cross_entropy(logits, target, axis, spec, wanted, dloss, out)
+    if not wanted.aux and weight is None and sample_weight is None:
+        short = small.cross_entropy(logits, target, axis, spec, wanted, dloss, lse, out)
         if short is not None:
             return short
     operand = host.floating(logits, "logits")
@@ -77,13 +77,13 @@ def cross_entropy(
     total = RowSum(count if wanted.loss and not by_row else 0)
     loss = np.zeros(count, none.dtype) if by_row else none
     aux = AuxMemory(count if wanted.aux else 0, none)
-    past_cache = 0 if gradient is None else streamed(gradient)
     numbers = options(spec, upstream)
     of_rows = targets.indices, sample, above, given_lse, loss, aux.lse, aux.z_loss, aux.predicted
 
     def work(views: list[np.ndarray], first_row: int) -> None:
         empty = views[0][:0]
         arrays = views[0], empty if y is None else views[1], views[-1] if wanted.gradient else empty
+        past_cache = 0 if gradient is None else streamed(gradient, views[0], kept=True)
         for part, first, stop in panels(views[0], first_row, PANEL if total.count else count):
             x, probabilities, dx = parts(arrays, part)
             at = None if stop - first == count else slice(first, stop)

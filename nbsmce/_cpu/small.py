@@ -85,8 +85,14 @@ def room(out: Any, *inputs: np.ndarray) -> np.ndarray | None:
     return out if is_apart(out, inputs, len(inputs)) else None
 
 
+def is_of_rows(a: Any, x: np.ndarray) -> bool:
+    """Whether an array has a number for each row of a matrix, as the kernels read them."""
+    plain = type(a) is np.ndarray and x.ndim == 2 and a.shape == x.shape[:1]
+    return plain and a.dtype == x.dtype and a.flags.c_contiguous
+
+
 def cross_entropy(
-    logits: Any, target: Any, axis: Any, spec: LossSpec, wanted: Wanted, dloss: Any, out: Any
+    logits: Any, target: Any, axis: Any, spec: LossSpec, wanted: Wanted, dloss: Any, lse: Any, out: Any
 ) -> tuple[Any, Any, None] | None:
     """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
     if dloss is not None and (not isinstance(dloss, (float, np.floating)) or spec.reduction == "none"):
@@ -96,7 +102,10 @@ def cross_entropy(
         return None
     if type(target) is not np.ndarray or target.dtype != INT64 or target.shape != logits.shape[:1]:
         return None
-    gradient = room(out, logits, target) if wanted.gradient else NO_INDICES
+    if lse is not None and not is_of_rows(lse, logits):
+        return None
+    given = (logits, target) if lse is None else (logits, target, lse)
+    gradient = room(out, *given) if wanted.gradient else NO_INDICES
     if gradient is None or not target.flags.c_contiguous:
         return None
     view = short.view
@@ -111,7 +120,7 @@ def cross_entropy(
     total = RowSum(rows if wanted.loss and not by_row else 0)
     weighted, sums = total.memory(0, rows)
     total.total = short.entry(
-        x, x[:0], target, none, none, none, none, of_rows, weighted, none, none, NO_INDICES, dx,
+        x, x[:0], target, none, none, none, none if lse is None else lse, of_rows, weighted, none, none, NO_INDICES, dx,
         numbers, spec.ignore_index, 0, sums, *short.last,
     )  # fmt: skip
     loss = reduced(of_rows, total, divisor, spec, (rows,), kind) if wanted.loss else None

@@ -247,7 +247,7 @@ def streamable(out, u, streamed, *inputs):
     if u.abreast or u.simple:
         return False
     whole = (out.strides[1] == itemsize(out.p)) & (past(out.p, itemsize(out.p)) == 0)
-    whole = whole & (out.strides[0] % itemsize(out.p) == 0) & (u.classes >= 4 * LANES)
+    whole = whole & (out.strides[0] % itemsize(out.p) == 0)
     for x in inputs:
         whole = whole & invert(same_place(x.p, out.p))
     return (streamed != 0) & whole
