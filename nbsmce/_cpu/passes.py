@@ -82,14 +82,14 @@ def each_unit(x, lo, hi, scratch, slot, most, wanted, make, simple):
         work = make(u, at(states, chunks * STATE_VECTORS))
 
         def both(work=work, u=u, chunks=chunks):
-            for c in _each(chunks):
+            for c in [0] if simple else steps(0, chunks):
                 _first(work, u, states, c, x.p)
-            whole = merged(states, chunks, work.fields, work.of_chunk)
+            whole = merged(states, chunks, work.fields, work.of_chunk, single=simple)
             work.rows(whole)
             if work.writes:
 
                 def write(work=work, u=u, whole=whole):
-                    for c in _each(chunks):
+                    for c in [0] if simple else steps(0, chunks):
                         _second(work, u, states, c, whole, scales, x.p)
                     work.last(whole)
 
@@ -97,11 +97,6 @@ def each_unit(x, lo, hi, scratch, slot, most, wanted, make, simple):
 
         branch(work.idle, work.rest, both)
     fence()
-
-
-def _each(chunks):
-    """The numbers of chunks."""
-    return [0] if isinstance(chunks, int) else steps(0, chunks)
 
 
 # -- chunks in parallel ------------------------------------------------------------------------------------------------

@@ -245,14 +245,12 @@ def merge(a, b):
     return State(**whole)
 
 
-def merged(states, chunks, fields, of_chunk):
+def merged(states, chunks, fields, of_chunk, single=False):
     """The state of all chunks together; ``of_chunk`` makes one of what was kept of a chunk."""
     if not fields:
         return State(None, None, None)
     whole = [None if vector is None else Variable(vector) for vector in of_chunk(saved(states, 0, fields))]
-    if isinstance(chunks, int):  # one
-        return State(*[w and w.value for w in whole])
-    for c in steps(1, chunks):
+    for c in [] if single else steps(1, chunks):
         both = merge(State(*[w and w.value for w in whole]), of_chunk(saved(states, c, fields)))
         for variable, vector in zip(whole, both, strict=True):
             if variable:
