@@ -40,9 +40,9 @@ def no_mask(data: np.ndarray) -> np.ndarray:
 
 
 def streamed(results: np.ndarray, rows: np.ndarray, kept: bool) -> int:
-    """Whether results go past the cache, which are handled as these rows.
+    """Whether results, which are handled as these rows, go past the cache.
 
-    They are so many that reading them back from the cache is not to be expected.
+    They are so many that reading them back from the cache is not to be expected. ``kept`` is whether exponentials are.
     """
     row = rows.shape[1] * rows.itemsize
     return int(results.nbytes >= STREAM_BYTES and row > (STREAM_ROW_KEPT if kept else STREAM_ROW))

@@ -93,7 +93,10 @@ class Stripes:
         store(self.now, load(self.now) + x)
 
     def add_product(self, x, y, halves):
-        """Add the products of lanes, which are exact: of ``halves`` in float32, of float32 in float64."""
+        """Add the products of lanes, which are exact: of ``halves`` in float32, of float32 in float64.
+
+        Those of bfloat16 can leave the range of float32, but not where one of the factors is a probability.
+        """
         if halves:
             self.add(wide(x * y))
         elif x.single and not self.abreast:

@@ -126,7 +126,7 @@ def packed(x, u):
 
 
 def plain(x, u):
-    """Whether they are also of a type that is computed in."""
+    """Whether such neighbours are of a type that is computed in."""
     return False if is_half(x.p) else packed(x, u)
 
 
