@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from asv.machine import Machine
 from benchmarks.cases import THREADS, TRAFFIC
 from benchmarks.limit import limit, peak
 from benchmarks.timing import calls_in, seconds
@@ -24,18 +25,9 @@ _USUAL = {"L1": 32 << 10, "L2": 1 << 20, "L3": 32 << 20}  # bytes, where the sys
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 
 
-def processor() -> str:
-    """The name of the processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 def machine() -> str:
     """Where and when something was measured."""
-    return f"{processor()}, {THREADS} processors, {platform.system()}, {time.strftime('%Y-%m-%d')}"
+    return f"{Machine.get_defaults()['cpu']}, {THREADS} processors, {platform.system()}, {time.strftime('%Y-%m-%d')}"
 
 
 @functools.cache

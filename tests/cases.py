@@ -87,3 +87,11 @@ def ulps(actual: np.ndarray, exact: np.ndarray) -> np.ndarray:
     dtype = np.asarray(actual).dtype
     unit = np.spacing(np.abs(exact.astype(dtype))).astype(np.longdouble)
     return np.abs(np.asarray(actual).astype(np.longdouble) - exact) / unit
+
+
+def write_past_the_cache(monkeypatch) -> None:
+    """From now on results of any size go past the cache, by the general way: that for small arrays never writes so."""
+    from nbsmce._cpu import launch
+
+    for limit in ("STREAM_BYTES", "STREAM_ROW", "STREAM_ROW_KEPT", "SERIAL_WORK"):
+        monkeypatch.setattr(launch, limit, 0)

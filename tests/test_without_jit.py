@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES, dtype_of, eps_of, random_logits
+from cases import DTYPES, dtype_of, eps_of, random_logits, write_past_the_cache
 from test_layouts import everything, same
 
 import nbsmce
@@ -157,7 +157,6 @@ def test_a_row_in_parts(dtype, monkeypatch):
     ("shape", "dtype"), [*(((18, 70), d) for d in DTYPES), ((3, 20), "float32"), ((1, 4100), "float32")]
 )
 def test_results_past_the_cache(shape, dtype, monkeypatch):
-    from nbsmce._cpu import launch
 
     x = random_logits(shape, dtype)
     y, t = nbsmce.softmax(random_logits(shape, dtype, seed=1)), np.arange(shape[0])
@@ -178,8 +177,7 @@ def test_results_past_the_cache(shape, dtype, monkeypatch):
         return found
 
     kept = results()
-    for limit in ("STREAM_BYTES", "STREAM_ROW", "STREAM_ROW_KEPT", "SERIAL_WORK"):
-        monkeypatch.setattr(launch, limit, 0)
+    write_past_the_cache(monkeypatch)
     same(results(), kept)
 
 

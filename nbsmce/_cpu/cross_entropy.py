@@ -279,7 +279,7 @@ class _CrossEntropy(Work):
             exponentials(self.logits(v0, n, r), e, True, n, peak, u)
 
         def cap_again():
-            branch(False if self.u.simple else self.capped & self.several, lambda: self.logits(v0, n, r))
+            branch(self.capped & self.several, lambda: self.logits(v0, n, r))
 
         branch(self.from_lse, powers, lambda: branch(self.has_room, cap_again, again))
 

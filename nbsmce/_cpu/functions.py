@@ -135,12 +135,11 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
     kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
     short = small.prepared(kernels[0], 1, axis, x)
-    if short and small.is_of_rows(dlse, x) and small.is_of_rows(lse, x):
-        dx = small.room(out, x, dlse, lse)
-        if dx is not None:
-            seen, made = (x, dx) if short.view is None else (short.view(x), short.view(dx))
-            short.entry(seen, dlse, lse, made, 0, *short.last)
-            return dx
+    of_rows = short and small.is_of_rows(dlse, x) and small.is_of_rows(lse, x)
+    if short and of_rows and (dx := small.room(out, x, dlse, lse)) is not None:
+        seen, made = (x, dx) if short.view is None else (short.view(x), short.view(dx))
+        short.entry(seen, dlse, lse, made, 0, *short.last)
+        return dx
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))
