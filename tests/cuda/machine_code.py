@@ -3,11 +3,15 @@
 Needs numba-cuda with its compiler and linker (``nvidia-nvvm``, ``nvidia-cuda-nvrtc``, ``nvidia-nvjitlink``), and
 ``cuobjdump`` and ``nvdisasm`` to count instructions. The machine code is that which a GPU is given. The program
 ``ptxas`` gives out registers in another way: for softmax in a block 58 (float32) and 64 (bfloat16), where the linker
-takes 64 and 96. Run as a program, it prints the table of kernels whose names have all of the words that it is given.
+takes 64 and 96.
+
+As a program (``python tests/cuda/machine_code.py [90] [WORD]...``) it compiles every kernel that can be chosen, in the
+layouts that are hardest on registers: some 2000, on every processor 2 to 8 s for each with all capabilities.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
 import shutil
@@ -15,12 +19,14 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest import mock
 
 import planned
 from numba.core import types
+from numba.cuda.cudadrv import nvrtc, nvvm
 from planned import Kernel
 
 from nbsmce._cuda import launch
@@ -83,9 +89,26 @@ def tool(name: str) -> str | None:
     return found or shutil.which(name)
 
 
-def ptx(kernel: Kernel, capability: int) -> str:
-    without_a_driver(capability)
-    return launch.to_ptx(kernel.make(), kernel.signature, capability, kernel.threads)[0]
+def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
+    """``(capability, PTX)`` for each capability; the kernel's form for it is given.
+
+    What Numba itself does takes most of the time, and is done once where it is the same: only half types have other
+    instructions before 8.0 (``storage.py``).
+    """
+    made: dict[bool, tuple[Any, dict[str, Any]]] = {}
+    for capability, kernel in forms.items():
+        old = kernel.dtype in ("float16", "bfloat16") and capability < 80
+        if old in made:
+            modules, options = made[old]
+            arch = nvrtc.get_arch_option(*divmod(capability, 10))
+            text = nvvm.compile_ir(modules, **{**options, "arch": arch}).decode()
+        else:
+            without_a_driver(capability)
+            with mock.patch.object(nvvm, "compile_ir", wraps=nvvm.compile_ir) as asked:
+                text = launch.to_ptx(kernel.make(), kernel.signature, capability, kernel.threads)[0]
+            (modules,), options = asked.call_args
+            made[old] = modules, options
+        yield capability, text
 
 
 def parameters(signature: Iterable[object]) -> list[str]:
@@ -115,46 +138,42 @@ def instructions(code: bytes) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True, env=paths).stdout
 
 
-def assembled(text: str, capability: int) -> Found:
-    """What the linker makes of PTX."""
+def assembled(text: str, capability: int, disassemble: bool = True) -> Found:
+    """What the linker makes of PTX. The accesses are counted in the machine code, or, which is faster, in the PTX."""
     code, said = launch.linked(text, capability)
-    lines = instructions(code)
+    if disassemble:
+        lines = instructions(code)
+        start = r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?"
+        loads, stores, local = (start + name for name in (r"LDG\.[\w.]*128", r"STG\.[\w.]*128", r"(?:LDL|STL)\b"))
+    else:
+        lines, wide = text, r"[\w.:]*\.(?:v4\.[fu]32|v2\.f64)\b"
+        loads, stores, local = r"@p ld\.global" + wide, r"@p st\.global" + wide, r"(?:ld|st)\.local\b"
 
     def number(pattern: str) -> int:
         return int(re.search(pattern, said).group(1))
 
     def count(pattern: str) -> int:
-        return len(re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?" + pattern, lines))
+        return len(re.findall(pattern, lines))
 
     return Found(
         number(r"Used (\d+) registers"),
         number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
         number(r"(\d+) bytes stack frame"),
-        count(r"LDG\.[\w.]*128"),
-        count(r"STG\.[\w.]*128"),
-        count(r"(?:LDL|STL)\b"),
+        count(loads),
+        count(stores),
+        count(local),
     )
 
 
-def table(capability: int, some: Iterable[Kernel]) -> Iterator[tuple[Kernel, Found]]:
-    """What the compilers make of kernels."""
-    for kernel in some:
-        text = ptx(kernel, capability)
-        if declared(text) != parameters(kernel.signature):
-            raise ValueError(f"{kernel.name} has the parameters {declared(text)}, and gets those of {kernel.signature}")
-        yield kernel, assembled(text, capability)
-
-
-def show(capability: int, results: Iterable[tuple[Kernel, Found]]) -> str:
-    """The table as text."""
-    lines = [f"sm_{capability}".ljust(100) + "registers (at most)  spilled  stack  local  loads  stores of 16 bytes"]
-    for kernel, f in results:
-        loads, stores = wide(kernel)
-        lines.append(
-            f"{kernel.name:100}{f.registers:9} ({budget(kernel):3}) {f.spilled:14}{f.stack:7}{f.local:7}"
-            f"{f.loads:4} of {loads:2}{f.stores:4} of {stores:2}"
-        )
-    return "\n".join(lines)
+def table(some: Iterable[Mapping[int, Kernel]], disassemble: bool = True) -> Iterator[tuple[int, Kernel, Found]]:
+    """What the compilers make of kernels, of which each is given by its forms for several capabilities."""
+    for forms in some:
+        for capability, text in ptx(forms):
+            kernel = forms[capability]
+            if declared(text) != parameters(kernel.signature):
+                wanted = f"{declared(text)}, and gets those of {kernel.signature}"
+                raise ValueError(f"{kernel.name} has the parameters {wanted}")
+            yield capability, kernel, assembled(text, capability, disassemble)
 
 
 def wrong(kernel: Kernel, found: Found) -> bool:
@@ -163,10 +182,64 @@ def wrong(kernel: Kernel, found: Found) -> bool:
     return not kept or found.registers > budget(kernel) or (found.loads, found.stores) != wide(kernel)
 
 
+HEADING = "      " + "kernel".ljust(100) + "registers (at most)  spilled  stack  local  loads  stores of 16 bytes"
+
+
+def line(capability: int, kernel: Kernel, f: Found) -> str:
+    """What was found and what was expected, as text."""
+    loads, stores = wide(kernel)
+    return (
+        f"sm_{capability:<3}{kernel.name:100}{f.registers:9} ({budget(kernel):3}) {f.spilled:14}{f.stack:7}{f.local:7}"
+        f"{f.loads:4} of {loads:2}{f.stores:4} of {stores:2}" + "  WRONG" * wrong(kernel, f)
+    )
+
+
+def forms_of_every_kernel(capabilities: Sequence[int]) -> list[dict[int, Kernel]]:
+    """The kernels that can be chosen, in the layouts that are hardest on registers, each for every capability."""
+    planned_for = [planned.hardest(planned.kernels(capability)) for capability in capabilities]
+    return [dict(zip(capabilities, forms, strict=True)) for forms in zip(*planned_for, strict=True)]
+
+
+def summary(results: Iterable[tuple[int, Kernel, Found]]) -> str:
+    """A table of what was found for each capability and dtype, in Markdown."""
+    groups: dict[tuple[int, str], list[tuple[Kernel, Found]]] = {}
+    for capability, kernel, found in results:
+        groups.setdefault((capability, kernel.dtype), []).append((kernel, found))
+    lines = [
+        "| GPU | dtype | kernels | most registers | spilled | stack | not as expected |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for (capability, dtype), group in sorted(groups.items()):
+        registers, spilled, stack = (max(values) for values in list(zip(*(f for _, f in group), strict=True))[:3])
+        failed = sum(wrong(*one) for one in group)
+        lines.append(f"| sm_{capability} | {dtype} | {len(group)} | {registers} | {spilled} | {stack} | {failed} |")
+    return "\n".join(lines)
+
+
+_chosen: list[dict[int, Kernel]] = []
+
+
+def _compile(number: int) -> tuple[int, dict[int, Found]]:
+    return number, {c: found for c, _, found in table([_chosen[number]], disassemble=False)}
+
+
+def main(arguments: list[str]) -> int:
+    """Compile every kernel whose name has all the words that are given, for the capabilities that are given."""
+    capabilities = [int(a) for a in arguments if a.isdigit()] or list(CAPABILITIES)
+    words = [a for a in arguments if not a.isdigit()]
+    every = _chosen
+    every += [f for f in forms_of_every_kernel(capabilities) if all(w in f[capabilities[0]].name for w in words)]
+    print(HEADING)
+    results = []
+    # processes that end make room: Numba keeps what it has compiled
+    with multiprocessing.get_context("fork").Pool(maxtasksperchild=50) as pool:
+        for number, found in pool.imap_unordered(_compile, range(len(every))):
+            for capability, one in found.items():
+                results.append((capability, every[number][capability], one))
+                print(line(*results[-1]), flush=True)
+    print(summary(results))
+    return 1 if any(wrong(kernel, found) for _, kernel, found in results) else 0
+
+
 if __name__ == "__main__":
-    wanted = [int(a) for a in sys.argv[1:] if a.isdigit()] or list(CAPABILITIES)
-    words = [a for a in sys.argv[1:] if not a.isdigit()]
-    for capability in wanted:
-        for kernel in planned.hardest(planned.kernels(capability)):
-            if all(w in kernel.name for w in words):
-                print(show(capability, table(capability, [kernel])), flush=True)
+    sys.exit(main(sys.argv[1:]))

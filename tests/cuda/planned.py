@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -27,10 +28,14 @@ class Kernel(NamedTuple):
         return self.make.family.__name__ if hasattr(self.make, "family") else type(self.make).__name__
 
     @property
+    def dtype(self) -> str:
+        return getattr(getattr(self.make, "variant", self.make), "dtype", "")
+
+    @property
     def name(self) -> str:
         make = self.make
         if not hasattr(make, "layout"):
-            return str(make)
+            return re.sub(r"capability=\d+, ", "", str(make))
         layout, options = make.layout, make.variant._asdict()
         said = [str(options.pop(k)) for k in ("dtype", "unit", "capability")][:2]
         said += [k if v is True else f"{k} {v}" for k, v in options.items() if v]
