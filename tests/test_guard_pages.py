@@ -56,7 +56,17 @@ def test_guards_guard():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("shape", "axis"),
-    [((3, 5), 1), ((17, 3), 1), ((35, 10), 1), ((19, 37), 1), ((2, 4100), 1), ((18, 5), 0), ((3, 40, 7), 1)],
+    [
+        ((3, 5), 1),
+        ((17, 3), 1),
+        ((35, 10), 1),
+        ((19, 37), 1),
+        ((2, 4100), 1),
+        ((18, 5), 0),
+        ((3, 40, 7), 1),
+        ((5, 33), 0),
+        ((2, 6, 97), 1),
+    ],
 )
 @pytest.mark.parametrize("past_cache", [True, False])
 def test_nothing_outside(shape, axis, dtype, at_end, past_cache, monkeypatch):

@@ -43,9 +43,10 @@ def everything(x, y, t, axis, out=True):
                 )
                 name = f"{kind}, {reduction}, {len(options)} options"
                 results |= {f"loss of {name}": loss, f"gradient of {name}": gradient, f"lse of {name}": aux.lse}
-                results[f"loss alone of {name}"] = nbsmce.cross_entropy(
-                    x, target, axis=axis, reduction=reduction, **options
-                )
+                alone = {"axis": axis, "reduction": reduction, **options}
+                results[f"loss alone of {name}"] = nbsmce.cross_entropy(x, target, **alone)
+                results[f"gradient alone of {name}"] = nbsmce.cross_entropy_with_grad(x, target, **alone)[1]
+    results["cross_entropy_backward"] = nbsmce.cross_entropy_backward(1.0, x, t, axis=axis, lse=lse)
     results["nll_loss"] = nbsmce.nll_loss(x, t, axis=axis)
     results["nll_loss_backward"] = nbsmce.nll_loss_backward(1.0, x, t, axis=axis)
     return results
@@ -73,7 +74,9 @@ def test_the_same_bits_from_any_layout(dtype, shape, axis):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
-@pytest.mark.parametrize(("shape", "axis"), [((37, 5), 1), ((19, 40), 1), ((3, 4500), 1), ((4, 6, 20), 1)])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((37, 5), 1), ((19, 40), 1), ((3, 4500), 1), ((4, 6, 20), 1), ((70, 40), 1), ((3, 35, 9), 2)]
+)
 def test_the_same_bits_with_the_class_axis_elsewhere(dtype, shape, axis):
     x = random_logits(shape, dtype, 5.0)
     y = nbsmce.softmax(random_logits(shape, dtype, seed=2), axis)
@@ -105,18 +108,20 @@ def test_the_same_bits_in_any_batch(dtype, classes):
             np.testing.assert_array_equal(function(x[:rows]).astype(float), whole[:rows].astype(float))
 
 
-@pytest.mark.parametrize("shape", [(8000, 10), (300, 1000), (3, 100_000), (2, 30, 5000)])
-def test_the_same_bits_on_any_number_of_threads(shape):
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((8000, 10), 1), ((300, 1000), 1), ((3, 100_000), 1), ((2, 30, 5000), 2), ((20, 90, 49), 1)]
+)
+def test_the_same_bits_on_any_number_of_threads(shape, axis):
     x = random_logits(shape, "float32", 5.0)
-    y = nbsmce.softmax(random_logits(shape, "float32", seed=2), -1)
-    t = np.random.default_rng(0).integers(0, shape[-1], shape[:-1])
+    y = nbsmce.softmax(random_logits(shape, "float32", seed=2), axis)
+    t = np.random.default_rng(0).integers(0, shape[axis], [n for i, n in enumerate(shape) if i != axis])
     before = nbsmce.get_num_threads()
     try:
         nbsmce.set_num_threads(1)
-        expected = everything(x, y, t, len(shape) - 1)
+        expected = everything(x, y, t, axis)
         for threads in (2, 3, 5, 16):
             nbsmce.set_num_threads(threads)
-            same(everything(x, y, t, len(shape) - 1), expected)
+            same(everything(x, y, t, axis), expected)
     finally:
         nbsmce.set_num_threads(before)
 

@@ -12,7 +12,7 @@ from test_layouts import everything, same
 
 import nbsmce
 
-SHAPES = [((3, 5), -1), ((18, 3), -1), ((2, 37), -1), ((20, 3), 0), ((2, 3, 17), 1), ((1, 4100), -1)]
+SHAPES = [((3, 5), -1), ((18, 3), -1), ((2, 37), -1), ((20, 3), 0), ((2, 3, 17), 1), ((3, 33), 0), ((1, 4100), -1)]
 
 
 def close(actual, exact, dtype, size=1.0):

@@ -20,7 +20,7 @@ from .lanes import (
     stored,
 )
 from .sums import CHUNK, STATE_VECTORS, chunk_classes
-from .units import each_vector, fetch, inside, packed, place, plain, shown, together, unpack, view
+from .units import each_vector, fetch, inside, packed, packed_from, place, plain, shown, together, unpack, view
 from .vmath import MINUS_INFINITY, tanh
 
 
@@ -126,7 +126,7 @@ def readable(x, u, r, v0, n, room, fresh=True):
         branch(fresh, lambda: stage(a, v0, n, u, room))
         return room
 
-    return branch(packed(x, u), lambda: place(a, v0), copied)
+    return branch(packed(x, u), lambda: packed_from(a, v0, u), copied)
 
 
 AHEAD = 1 << 14
@@ -139,6 +139,8 @@ def fetch_ahead(x, u, r, v0):
 
     Where rows lie side by side it is the line beside, which the next unit needs.
     """
+    if u.bundle:  # its lines follow each other, and the processor finds them
+        return lambda v: None
     a = view(x, u, r)
     ahead = select(a.lane == itemsize(a.p), LANES * itemsize(a.p), AHEAD) if u.abreast else AHEAD
     return lambda v: prefetch(advance(place(a, v0 + v), ahead))
@@ -180,7 +182,7 @@ def masked_logits(x, mask, u, r, copied=False):
 def chunk_logits(logits, v0, n, u, room, fresh=True):
     """Where ``n`` classes from vector ``v0`` on can be computed on: in place, or in ``room``, copied if ``fresh``."""
     if u.simple:
-        return place(logits.x, v0)
+        return packed_from(logits.x, v0, u)
 
     def hide(v, k):
         store(at(room, v), select(shown(logits.mask, v0 + v, k), load(at(room, v)), MINUS_INFINITY))
@@ -198,4 +200,4 @@ def chunk_logits(logits, v0, n, u, room, fresh=True):
         branch(logits.softcap != 0.0, lambda: each_vector(n, u, cap))
         return room
 
-    return branch(logits.direct, lambda: inside(logits.x, v0), copy if fresh else lambda: room)
+    return branch(logits.direct, lambda: inside(logits.x, v0, u), copy if fresh else lambda: room)

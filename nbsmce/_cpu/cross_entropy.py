@@ -50,7 +50,7 @@ from .targets import (
     target_logits,
     target_sums,
 )
-from .units import each_vector, inside, of_row, plain, put, put_rows, streamable, view, visits, write_results
+from .units import each_vector, inside, of_row, plain, put, put_rows, streamable, vector, view, visits, write_results
 from .vmath import EXP_BIAS, UNBIAS, exp_difference, scale_of_peak
 
 
@@ -144,7 +144,9 @@ class _CrossEntropy(Work):
     def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""
         out = view(self.results.gradient, self.u, r)
-        return branch(self.into_out, lambda: inside(out, v0), lambda: room_at(self.room_e, v0, r))
+        return branch(
+            self.u.bundle or self.into_out, lambda: inside(out, v0, self.u), lambda: room_at(self.room_e, v0, r)
+        )
 
     def logits(self, v0, n, r, fresh=True):
         scale, softcap = self.options.scale, self.options.softcap
@@ -273,7 +275,7 @@ class _CrossEntropy(Work):
         def powers():
             x = self.logits(v0, n, r)
             biased = lambda x: exponential(x, peak, unit) * 2.0**EXP_BIAS  # noqa: E731
-            each_vector(n, u, lambda v, k: store(at(e, v), biased(load(at(x, v), k)), k))
+            each_vector(n, u, lambda v, k: store(vector(e, v), biased(load(vector(x, v), k)), k))
 
         def again():
             exponentials(self.logits(v0, n, r), e, True, n, peak, u)
@@ -284,7 +286,7 @@ class _CrossEntropy(Work):
         branch(self.from_lse, powers, lambda: branch(self.has_room, cap_again, again))
 
         def gradient(v, k, shift):
-            g = scaled(load(at(e, v, shift), k), high, low, bound)
+            g = scaled(load(vector(e, v, shift), k), high, low, bound)
             g = branch(self.spread, lambda: g - share * mass.of(y, v0, v, k, u, shift), lambda: g)
             slope = lambda: g * _formula.cap_slope(load(at(capped, v, shift), k), softcap)  # noqa: E731
             return select(live != 0.0, branch(self.capped, slope, lambda: g), zeros(g))
@@ -306,7 +308,7 @@ class _CrossEntropy(Work):
         put_at_targets(self.results.gradient, self.u, self.targets, branch(self.capped, slope, lambda: g))
 
 
-_whole, _split = two_passes(_CrossEntropy)
+_whole, _bundled, _split = two_passes(_CrossEntropy)
 
 
 def _signature(ndim, t, y):
@@ -324,6 +326,18 @@ def cross_entropy(
 ):  # fmt: skip
     """The results of :class:`Wanted`; returns the sum of the losses: those in ``weighted``, and what ``sums`` holds."""
     return _whole(
+        x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
+        ignore_index, streamed, sums, scratch, grain, launcher, threads,
+    )  # fmt: skip
+
+
+@kernel(lambda ndim, t, y: (*_signature(ndim, t, y), *MEMORY))
+def bundled_cross_entropy(
+    x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers, ignore_index,
+    streamed, sums, scratch, grain, launcher, threads,
+):  # fmt: skip
+    """The same for rows abreast in bundles."""
+    return _bundled(
         x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
         ignore_index, streamed, sums, scratch, grain, launcher, threads,
     )  # fmt: skip

@@ -19,7 +19,7 @@ from .layout import over_rows
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
-    kernels = softmax_kernels.softmax, softmax_kernels.split_softmax
+    kernels = softmax_kernels.softmax, softmax_kernels.bundled_softmax, softmax_kernels.split_softmax
     short = small.prepared(kernels[0], 1, axis, x) if where is None else None
     if short and (y := small.room(out, x)) is not None:
         seen, made = (x, y) if short.view is None else (short.view(x), short.view(y))
@@ -34,7 +34,8 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     def work(views: list[np.ndarray], _: int) -> None:
         data, *given, results = views
         hidden = given[0] if given else no_mask(data)
-        launch(*kernels, data, data, hidden, results, log, streamed(memory, data, kept=not log), rooms=1)
+        past_cache = streamed(memory, data, kept=not log)
+        launch(*kernels, data, data, hidden, results, log, past_cache, rooms=1, usual=mask is None)
 
     if memory.size:
         inputs = [operand.data] if mask is None else [operand.data, mask]
@@ -44,7 +45,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
 def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     """The gradient of softmax, or of its logarithm."""
-    kernels = gradients.softmax_backward, gradients.split_softmax_backward
+    kernels = gradients.softmax_backward, gradients.bundled_softmax_backward, gradients.split_softmax_backward
     short = small.prepared(kernels[0], 2, axis, dy, y)
     if short and (dx := small.room(out, dy, y)) is not None:
         seen = (dy, y, dx) if short.view is None else [short.view(a) for a in (dy, y, dx)]
@@ -82,7 +83,7 @@ def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
 
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
-    kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.split_logsumexp
+    kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.bundled_logsumexp, logsumexp_kernels.split_logsumexp
     plain = b is None and where is None and out is None and not keepdims and not return_sign
     if plain and (short := small.prepared(kernels[0], 1, axis, x)):
         rows = np.empty(x.shape[:1] if x.ndim == 2 else 1, x.dtype)
@@ -111,10 +112,10 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
         rows = slice(first, first + data.size // data.shape[1])
         part = lse.reshape(-1)[rows]
         if factors is None:
-            launch(*kernels, data, data, hidden, part, rooms=1)
+            launch(*kernels, data, data, hidden, part, rooms=1, usual=mask is None)
         else:
             signs = sign.reshape(-1)[rows]
-            weighted = logsumexp_kernels.weighted_logsumexp, logsumexp_kernels.split_weighted_logsumexp
+            weighted = logsumexp_kernels.weighted_logsumexp, None, logsumexp_kernels.split_weighted_logsumexp
             launch(*weighted, data, data, views[1], hidden, part, signs, rooms=2)
 
     if operand.data.size:
@@ -133,7 +134,9 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
-    kernels = gradients.logsumexp_backward, gradients.split_logsumexp_backward
+    kernels = (
+        gradients.logsumexp_backward, gradients.bundled_logsumexp_backward, gradients.split_logsumexp_backward,
+    )  # fmt: skip
     short = small.prepared(kernels[0], 1, axis, x)
     of_rows = short and small.is_of_rows(dlse, x) and small.is_of_rows(lse, x)
     if short and of_rows and (dx := small.room(out, x, dlse, lse)) is not None:

@@ -6,12 +6,12 @@ from numba import intp
 
 from .._compile import MEMORY, STATES, array, kernel
 from .chunks import readable, room_at, rooms, several_chunks, simple_units
-from .lanes import any_lane, at, branch, fma, is_half, load, narrow, select, splat, wide, zeros
+from .lanes import any_lane, branch, fma, is_half, load, narrow, select, splat, wide, zeros
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import split
 from .sums import State, Stripes, each_vector_of
-from .units import of_rows, streamable, write_results
+from .units import of_rows, streamable, vector, write_results
 from .vmath import INFINITY, UNBIAS, Scale, exp_any, reference, scale_of_peak
 
 
@@ -51,8 +51,8 @@ class _ThroughSoftmax(Work):
         total = Stripes(self.u)
 
         def add(v, k):
-            above = load(at(dy, v), k)
-            products = lambda: total.add_product(above, load(at(y, v), k), is_half(self.like))  # noqa: E731
+            above = load(vector(dy, v), k)
+            products = lambda: total.add_product(above, load(vector(y, v), k), is_half(self.like))  # noqa: E731
             branch(self.log == 0, products, lambda: total.add(wide(above)))
 
         each_vector_of(n, self.u, [total], add)
@@ -69,7 +69,7 @@ class _ThroughSoftmax(Work):
         dy, y = self.read(v0, n, r, several_chunks(self.u, self.like))
 
         def gradient(v, k, shift):
-            above, result = load(at(dy, v, shift), k), load(at(y, v, shift), k)
+            above, result = load(vector(dy, v, shift), k), load(vector(y, v, shift), k)
 
             def log_softmax():
                 usual = lambda p: fma(-p, low, fma(-p, high, above))  # noqa: E731
@@ -82,7 +82,7 @@ class _ThroughSoftmax(Work):
         write_results(self.out, self.u, r, v0, n, room, self.streamed, gradient)
 
 
-_whole, _split = two_passes(_ThroughSoftmax)
+_whole, _bundled, _split = two_passes(_ThroughSoftmax)
 
 
 def _signature(ndim, t):
@@ -93,6 +93,12 @@ def _signature(ndim, t):
 def softmax_backward(dy, y, out, log, streamed, scratch, grain, launcher, threads):
     """``out = y * (dy - sum(dy * y))``, or for ``y = log_softmax(x)``: ``dy - exp(y) * sum(dy)``."""
     _whole(dy, y, out, log, streamed, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
+def bundled_softmax_backward(dy, y, out, log, streamed, scratch, grain, launcher, threads):
+    """The same for rows abreast in bundles."""
+    _bundled(dy, y, out, log, streamed, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))
@@ -129,11 +135,11 @@ class _ThroughLogSumExp(Work):
         above, total, unit = scales
         room = room_at(self.room, v0, r)
         x = readable(self.x, self.u, r, v0, n, room)
-        gradient = lambda v, k, shift: above * exponential(load(at(x, v, shift), k), total, unit)  # noqa: E731
+        gradient = lambda v, k, shift: above * exponential(load(vector(x, v, shift), k), total, unit)  # noqa: E731
         write_results(self.out, self.u, r, v0, n, room, self.streamed, gradient)
 
 
-_lse_whole, _lse_split = two_passes(_ThroughLogSumExp)
+_lse_whole, _lse_bundled, _lse_split = two_passes(_ThroughLogSumExp)
 
 
 def _lse_signature(ndim, t):
@@ -144,6 +150,12 @@ def _lse_signature(ndim, t):
 def logsumexp_backward(x, dlse, lse, out, streamed, scratch, grain, launcher, threads):
     """``out = dlse * exp(x - lse)``."""
     _lse_whole(x, dlse, lse, out, streamed, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_lse_signature(ndim, t), *MEMORY))
+def bundled_logsumexp_backward(x, dlse, lse, out, streamed, scratch, grain, launcher, threads):
+    """The same for rows abreast in bundles."""
+    _lse_bundled(x, dlse, lse, out, streamed, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_lse_signature(ndim, t), STATES, *MEMORY))

@@ -13,7 +13,7 @@ from .chunks import workspace
 from .lanes.storage import LANES
 from .sums import CHUNK, STATE_VECTORS
 from .team import team
-from .units import together
+from .units import BUNDLE, together
 
 _GRAIN = 1 << 14
 SERIAL_WORK = 1 << 16
@@ -48,23 +48,49 @@ def streamed(results: np.ndarray, rows: np.ndarray, kept: bool) -> int:
     return int(results.nbytes >= STREAM_BYTES and row > (STREAM_ROW_KEPT if kept else STREAM_ROW))
 
 
+BUNDLED = {"f": CHUNK[4], "d": CHUNK[8]}
+"""The most classes of rows in bundles, by the character of the dtype: a chunk. Half types have no place to keep
+exponentials in."""
+
+
+def in_bundles(threads: int, x: np.ndarray, *others: Any) -> bool:
+    """Whether rows are taken in bundles: many of them lie side by side in all arrays of three dimensions.
+
+    One bundle takes less time than half of its units; so there must be one for every other thread.
+    """
+    if x.ndim != 3 or x.shape[2] <= BUNDLE * LANES // 2 or x.shape[1] > BUNDLED.get(x.dtype.char, 0):
+        return False
+    if 2 * x.shape[0] * -(-x.shape[2] // (BUNDLE * LANES)) < threads:
+        return False
+    arrays = [x, *(a for a in others if type(a) is np.ndarray and a.ndim == 3 and a.size)]
+    return all(a.strides[2] == a.itemsize for a in arrays)
+
+
 def launch(
-    kernel: Kernel, split: Kernel | None, data: np.ndarray, *arguments: Any, rooms: int | None, more: str = ""
+    kernel: Kernel,
+    bundled: Kernel | None,
+    split: Kernel | None,
+    data: np.ndarray,
+    *arguments: Any,
+    rooms: int | None,
+    usual: bool = True,
+    more: str = "",
 ) -> Any:
     """Call a kernel with ``arguments``, and as many threads as ``data`` is worth.
 
-    ``split`` is the kernel for rows that are fewer than threads, or very long. ``rooms`` is how many chunks a thread
-    needs scratch memory for; None if it takes none at all. ``more`` names a storage type that the kernel is compiled
-    for beside that of ``data``.
+    ``bundled`` is the kernel for rows that :func:`in_bundles` finds, where nothing unusual is asked for; ``split`` that
+    for rows that are fewer than threads, or very long. ``rooms`` is how many chunks a thread needs scratch memory for;
+    None if it takes none at all. ``more`` names a storage type that the kernel is compiled for beside that of ``data``.
     """
     char = data.dtype.char
     key = (data.ndim, char, more) if more else (data.ndim, char)
     nbytes, grain = plan(data.shape, char, rooms)
-    if data.size < SERIAL_WORK:
-        memory = () if rooms is None else (host.scratch(1, nbytes),)
-        return kernel[key](*arguments, *memory, grain, 0, 1)
-    control, threads = team.call()
+    control, threads = (None, 1) if data.size < SERIAL_WORK else team.call()
+    if usual and bundled is not None and in_bundles(threads, data, *arguments):
+        kernel, split, grain = bundled, None, max(1, grain // BUNDLE)
     memory = () if rooms is None else (host.scratch(threads, nbytes),)
+    if control is None:
+        return kernel[key](*arguments, *memory, grain, 0, 1)
     states = None if split is None else _states(data.shape, char, threads)
     if split is not None and states is not None:
         result = split[key](*arguments, states, *memory, 1, control.address, threads)

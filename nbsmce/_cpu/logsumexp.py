@@ -91,8 +91,8 @@ def _weighted_exponentials(x, b, n, m, u):
     return count.total(), rest.total()
 
 
-_whole, _split = two_passes(_LogSumExp)
-_weighted_whole, _weighted_split = two_passes(_Weighted)
+_whole, _bundled, _split = two_passes(_LogSumExp)
+_weighted_whole, _, _weighted_split = two_passes(_Weighted)
 
 
 def _signature(ndim, t):
@@ -103,6 +103,12 @@ def _signature(ndim, t):
 def logsumexp(x, mask, lse, scratch, grain, launcher, threads):
     """``lse = logsumexp(x)``."""
     _whole(x, mask, lse, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
+def bundled_logsumexp(x, mask, lse, scratch, grain, launcher, threads):
+    """The same for rows abreast in bundles."""
+    _bundled(x, mask, lse, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))

@@ -80,6 +80,8 @@ def cross_entropy(
     numbers = options(spec, upstream)
     of_rows = targets.indices, sample, above, given_lse, loss, aux.lse, aux.z_loss, aux.predicted
 
+    usual = y is None and not wanted.aux and (spec.label_smoothing, spec.softcap, spec.logit_scale) == (0.0, 0.0, 1.0)
+
     def work(views: list[np.ndarray], first_row: int) -> None:
         empty = views[0][:0]
         arrays = views[0], empty if y is None else views[1], views[-1] if wanted.gradient else empty
@@ -90,9 +92,9 @@ def cross_entropy(
             indices, *given, losses, lses, z_losses, predicted = parts(of_rows, at)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels.cross_entropy, kernels.split_cross_entropy, x,
+                kernels.cross_entropy, kernels.bundled_cross_entropy, kernels.split_cross_entropy, x,
                 x, probabilities, indices, weights, *given, losses, weighted, lses, z_losses, predicted, dx, numbers,
-                spec.ignore_index, past_cache, sums, rooms=3, more=probabilities.dtype.char,
+                spec.ignore_index, past_cache, sums, rooms=3, usual=usual, more=probabilities.dtype.char,
             )  # fmt: skip
 
     inputs, outputs = [data] if y is None else [data, y], [] if gradient is None else [gradient]
@@ -193,7 +195,7 @@ def nll_loss(
             target_of, *given, losses = parts((indices, sample, above, loss), at)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels_nll.nll, None, x,
+                kernels_nll.nll, None, None, x,
                 x, target_of, weights, *given, losses, weighted, dx, scale, spec.ignore_index, sums, rooms=None,
             )  # fmt: skip
 

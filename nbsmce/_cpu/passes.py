@@ -36,7 +36,7 @@ from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
 from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, narrow, steps, wide
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, relative_to_peak, save, saved
-from .units import TOGETHER, together, unit_at, unit_count, units, visits
+from .units import TOGETHER, bundle_count, bundles, together, unit_at, unit_count, units, visits
 
 
 def slot_memory(scratch, slot):
@@ -97,6 +97,33 @@ def each_unit(x, lo, hi, scratch, slot, most, wanted, make, simple):
 
         branch(work.idle, work.rest, both)
     fence()
+
+
+# -- bundles -----------------------------------------------------------------------------------------------------------
+
+
+def each_bundle(x, lo, hi, place, wanted, make):
+    """The same as :func:`each_unit` for bundles, of which all that is known of rows stays in registers."""
+    for u in bundles(x, lo, hi):
+        work = make(u, place)
+
+        def both(work=work, u=u):
+            bounds = chunk_bounds(u, 0, x.p)
+            target, peak = work.start(*bounds).target, work.peak(*bounds, 0)
+            state = work.first(*bounds, 0, peak)
+            if peak is not None:
+                state = state._replace(peak=wide(peak), target=target)
+            whole = work.of_chunk(state) if work.fields else state
+            work.rows(whole)
+            if work.writes:
+
+                def write():
+                    work.second(*bounds, 0, work.scales(whole.peak, whole))
+                    work.last(whole)
+
+                branch(wanted, write)
+
+        branch(work.idle, work.rest, both)
 
 
 # -- chunks in parallel ------------------------------------------------------------------------------------------------
@@ -172,7 +199,8 @@ _TEAM = ("grain", "launcher", "threads")
 
 
 def two_passes(work):
-    """``(whole, split)``: a class of units as two functions for ``@njit`` code.
+    """``(whole, bundled, split)``: a class of units as three functions for ``@njit`` code, two of which go by bundles
+    or by chunks.
 
     ``work(u, place, x, ...)`` describes a unit. The functions take the arguments after ``place``, ``split`` then room
     for the states of the rows, and scratch memory and the threads; they return what the class method ``result`` does.
@@ -188,6 +216,11 @@ def two_passes(work):
 
         branch(work.simple(*arrays), lambda: run(True), lambda: run(False))
 
+    def each_of_bundles(lo, hi, slot, *arguments):
+        *arrays, scratch = arguments
+        make = lambda u, place: work(u, place, *arrays)  # noqa: E731
+        each_bundle(arrays[0], lo, hi, slot_memory(scratch, slot), work.wants(*arrays), make)
+
     def part(function):
         def run(lo, hi, slot, *arguments):
             *arrays, states, scratch = arguments
@@ -202,6 +235,11 @@ def two_passes(work):
         x, most = arrays[0], work.together
         grain = grain * (together(x.shape[1]) // together(x.shape[1], most))  # Python counts in units of the most
         in_parallel(each, unit_count(x, most), grain, launcher, threads, *arrays, scratch)
+        return work.result(*arrays)
+
+    def bundled(*arguments):
+        *arrays, scratch, grain, launcher, threads = arguments
+        in_parallel(each_of_bundles, bundle_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
         return work.result(*arrays)
 
     def split(*arguments):
@@ -220,11 +258,12 @@ def two_passes(work):
             branch(work.wants(*arrays), write)
         return work.result(*arrays)
 
-    for function, memory in ((whole, ("scratch",)), (split, ("states", "scratch"))):
+    functions = (whole, ("scratch",)), (bundled, ("scratch",)), (split, ("states", "scratch"))
+    for function, memory in functions:
         kinds = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in (*names, *memory, *_TEAM)]
         function.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
     nothing = work.result is Work.result
-    return in_njit(whole, nothing), in_njit(split, nothing)
+    return tuple(in_njit(function, nothing) for function, _ in functions)
 
 
 class Work:

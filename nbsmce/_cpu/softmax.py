@@ -6,10 +6,10 @@ from numba import intp, uint8
 
 from .._compile import MEMORY, STATES, array, kernel
 from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, several_chunks, simple_units
-from .lanes import absolute, at, branch, fma, invert, load, narrow, select, wide, zeros
+from .lanes import absolute, branch, fma, invert, load, narrow, select, wide, zeros
 from .passes import Work, two_passes
 from .sums import State, decay, exponential_sum, exponentials, largest, log_sum
-from .units import inside, plain, shown, streamable, view, write_results
+from .units import inside, plain, shown, streamable, vector, view, write_results
 from .vmath import EXP_BIAS, INFINITY, MINUS_INFINITY, UNBIAS, Scale, scale_of_peak, two_sum
 
 
@@ -75,7 +75,9 @@ class _Softmax(Work):
 
     def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""
-        return branch(self.into_out, lambda: inside(view(self.out, self.u, r), v0), lambda: room_at(self.room, v0, r))
+        return branch(
+            self.into_out, lambda: inside(view(self.out, self.u, r), v0, self.u), lambda: room_at(self.room, v0, r)
+        )
 
     def logits(self, v0, n, r, fresh=True):
         logits = masked_logits(self.x, self.mask, self.u, r)
@@ -135,13 +137,13 @@ class _Softmax(Work):
         masked = False if self.u.simple else self.mask.shape[0] > 0
 
         def value(v, k, shift):
-            y = result(load(at(source, v, shift), k))
+            y = result(load(vector(source, v, shift), k))
             return branch(masked, lambda: select(shown(mask, v0 + v, k, shift), y, hidden), lambda: y)
 
         write_results(self.out, self.u, r, v0, n, room_at(self.room, v0, r), self.streamed, value)
 
 
-_whole, _split = two_passes(_Softmax)
+_whole, _bundled, _split = two_passes(_Softmax)
 
 
 def _signature(ndim, t):
@@ -152,6 +154,12 @@ def _signature(ndim, t):
 def softmax(x, mask, out, log, streamed, scratch, grain, launcher, threads):
     """``out = softmax(x)``, or its logarithm."""
     _whole(x, mask, out, log, streamed, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
+def bundled_softmax(x, mask, out, log, streamed, scratch, grain, launcher, threads):
+    """The same for rows abreast in bundles."""
+    _bundled(x, mask, out, log, streamed, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))

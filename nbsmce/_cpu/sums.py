@@ -44,7 +44,8 @@ from .lanes import (
     wide,
     zeros,
 )
-from .units import each_vector
+from .lanes.several import Several
+from .units import each_vector, vector
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, reference, scale_of_peak
 
 BLOCK = 256
@@ -83,10 +84,11 @@ class Stripes:
     """Sixteen sums that class ``j`` goes to by ``j % 16``: one vector along a row, abreast a vector for each."""
 
     def __init__(self, u):
-        self.p, self.abreast = stripes(), u.abreast
-        self.now = self.p  # the sums that the lanes of the present vector belong to
+        p: Any = Several(stripes() for _ in u.first) if u.bundle else stripes()
+        self.p, self.abreast = p, u.abreast
+        self.now = p  # the sums that the lanes of the present vector belong to
         for s in range(LANES if u.abreast else 1):
-            store(at(self.p, s), zeros(self.p))
+            store(at(p, s), zeros(p))
 
     def add(self, x):
         """Add float64 lanes."""
@@ -130,7 +132,7 @@ def each_vector_of(n, u, sums, action, in_turn=False):
 
     if not u.abreast:
         each_vector(n, u, action)
-    elif in_turn:
+    elif in_turn or u.bundle:
         for v in steps(0, n):
             stripe(v % LANES, [v])
     else:
@@ -145,6 +147,11 @@ def each_vector_of(n, u, sums, action, in_turn=False):
 
 def largest(x, n, u):
     """The largest of ``n`` classes in each row of a unit; NaN is passed over. Four chains hide the latency."""
+    if u.bundle:  # a chain for each of its units
+        peaks = Variable(splat(x.p, MINUS_INFINITY))
+        for v in steps(0, n):
+            peaks.value = larger(load(vector(x, v)), peaks.value)
+        return peaks.value
     vectors = n if u.abreast else n // LANES
     chains = [Variable(splat(x, MINUS_INFINITY)) for _ in range(4)]
     for v in steps(0, vectors - 3, 4):
@@ -164,14 +171,14 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
 
     ``ahead(v)`` is called before vector ``v``. With ``keep`` the exponentials are written to ``e``, which may be ``x``.
     """
-    others, rest, scale = Variable(zeros(x) if u.abreast else 0), Stripes(u), Scale.of(m)
+    others, rest, scale = Variable(zeros(m) if u.abreast else 0), Stripes(u), Scale.of(m)
     top = m - scale.base  # minus infinity where all are
 
     def one(v, k):
         ahead(v)
-        value = load_logits(at(x, v), k) - scale.base
+        value = load_logits(vector(x, v), k) - scale.base
         y, small = scale.tried(value)
-        branch(keep, lambda: store(at(e, v), select(small, zeros(x), y), k))
+        branch(keep, lambda: store(vector(e, v), select(small, zeros(x), y), k))
         other = value != top
         rest.add(wide(select(other & invert(small), y, zeros(x))))
         more = select(other, splat(x, 1.0), zeros(x)) if u.abreast else count_lanes(other & lanes_below(k))
@@ -189,9 +196,9 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
 
 def save(states, c, state, u, r=0):
     """Keep what is known of chunk ``c``: of row ``r`` of a unit, or of rows abreast."""
-    for i, vector in enumerate(state):
-        if vector is not None:
-            keep_rows(at(states, c * STATE_VECTORS + i), vector, u, r)
+    for i, numbers in enumerate(state):
+        if numbers is not None:
+            keep_rows(at(states, c * STATE_VECTORS + i), numbers, u, r)
 
 
 def keep_rows(p, vector, u, r):
@@ -252,12 +259,12 @@ def merged(states, chunks, fields, of_chunk, single=False):
     """The state of all chunks together; ``of_chunk`` makes one of what was kept of a chunk."""
     if not fields:
         return State(None, None, None)
-    whole = [None if vector is None else Variable(vector) for vector in of_chunk(saved(states, 0, fields))]
+    whole = [None if numbers is None else Variable(numbers) for numbers in of_chunk(saved(states, 0, fields))]
     for c in [] if single else steps(1, chunks):
         both = merge(State(*[w and w.value for w in whole]), of_chunk(saved(states, c, fields)))
-        for variable, vector in zip(whole, both, strict=True):
+        for variable, numbers in zip(whole, both, strict=True):
             if variable:
-                variable.value = vector
+                variable.value = numbers
     return State(*[w and w.value for w in whole])
 
 

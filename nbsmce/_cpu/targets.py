@@ -32,6 +32,7 @@ from .lanes import (
     wide,
     zeros,
 )
+from .lanes.several import each
 from .sums import NO_CLASS, Stripes, each_vector_of
 from .units import corner, each_vector, of_rows
 from .vmath import INFINITY, reference, tanh, two_sum
@@ -90,9 +91,13 @@ def row_targets(target, weight, ignore_index, u):
 def put_at_targets(a, u, rows, x):
     """Write one number at the target class of every row that is not ignored."""
     first, of_class, of_row = corner(a, u)
-    for i in steps(0, u.rows):
-        p = advance(first, lane(rows.target, i) * of_class + i * of_row)
-        branch(lane(rows.live, i), lambda p=p, i=i: store(p, splat(p, lane(x, i)), 1))
+
+    def put(first, target, live, x):
+        for i in steps(0, u.rows):
+            p = advance(first, lane(target, i) * of_class + i * of_row)
+            branch(lane(live, i), lambda p=p, i=i: store(p, splat(p, lane(x, i)), 1))
+
+    each(put, first, rows.target, rows.live, x)
 
 
 class Mass(NamedTuple):

@@ -7,6 +7,9 @@ a lane for each and a vector for each class; rows of few classes and class axes 
 go through the same loops over the vectors of a row or of rows abreast, and every sum is taken in the order described in
 :mod:`nbsmce._cpu.sums`, so the way a row is taken does not show in its bits.
 
+Units abreast that lie side by side are taken as a *bundle* where that is simple: in lockstep, class by class. What is
+read of a class is then several lines of the cache that follow each other, and not one in another page for each class.
+
 What is known of the rows of a unit is in both cases a vector with a lane for each.
 """
 
@@ -41,6 +44,7 @@ from .lanes import (
     transposed,
     zeros,
 )
+from .lanes.several import Several
 
 TOGETHER = 4096
 """Rows along are taken together while they have no more numbers than these, which stay in the first cache."""
@@ -56,7 +60,8 @@ class Unit(NamedTuple):
     outer: Any
     inner: Any
     shared: bool = False  # other threads have other chunks of it
-    simple: bool = False  # along, a single chunk, no gaps in any array, results that stay in the cache
+    simple: bool = False  # a single chunk, no gaps between lanes in any array, results that stay in the cache
+    bundle: bool = False  # several simple units abreast; ``first`` and ``inner`` have one number for each
 
 
 def together(classes: Any, most: int = TOGETHER) -> Any:
@@ -91,6 +96,33 @@ def unit_at(x, i, per, shared=False, simple=False):
     return Unit(True, classes, outer * x.shape[2] + inner, smaller(LANES, x.shape[2] - inner), outer, inner, shared)
 
 
+BUNDLE = 4
+"""The units of a bundle."""
+
+
+def _bundles_of(x):
+    """How many bundles are side by side: of as many rows, but for one, that are more than half of what they can be."""
+    return (x.shape[2] + (BUNDLE * LANES - 1)) // (BUNDLE * LANES)
+
+
+def bundle_count(x):
+    """How many bundles an array has."""
+    return x.shape[0] * _bundles_of(x)
+
+
+def bundles(x, lo, hi):
+    """The bundles ``[lo, hi)`` of ``x``, whose inner axis has more rows than half a bundle.
+
+    The last units of a bundle have rows in common: in lockstep both read them before either writes.
+    """
+    side = _bundles_of(x)
+    for i in steps(lo, hi):
+        outer, before = i // side, i % side
+        start, stop = before * x.shape[2] // side, (before + 1) * x.shape[2] // side
+        inner = Several(smaller(start + k * LANES, stop - LANES) for k in range(BUNDLE))
+        yield Unit(True, x.shape[1], outer * x.shape[2] + inner, LANES, outer, inner, simple=True, bundle=True)
+
+
 def visits(u):
     """The rows that are gone over one by one: numbers within the unit."""
     return [0] if u.abreast else steps(0, u.rows)
@@ -121,8 +153,11 @@ def view(x, u, r):
 
 
 def packed(x, u):
-    """Whether the vectors of a unit's rows are neighbours in memory: along rows, no gaps."""
-    return False if u.abreast else u.simple or x.strides[1] == itemsize(x.p)
+    """Whether the lanes of a unit's vectors are neighbours in memory, and along rows the vectors, too.
+
+    Of units abreast that is known of bundles alone.
+    """
+    return u.simple or (False if u.abreast else x.strides[1] == itemsize(x.p))
 
 
 def plain(x, u):
@@ -135,9 +170,31 @@ def place(a, v, shift=0):
     return advance(a.p, a.step * v + a.lane * shift)
 
 
-def inside(a, v):
-    """The same for a plain view, as a pointer to what the numbers are computed in."""
-    return computed(place(a, v), a.p)
+class Vectors(NamedTuple):
+    """The vectors of a bundle: ``step`` bytes apart, the lanes of each of which are neighbours."""
+
+    p: Any
+    step: Any
+
+    @property
+    def dtype(self):
+        """The type that is stored there."""
+        return self.p.dtype
+
+
+def vector(a, v, shift=0):
+    """Where vector ``v`` of a bundle starts, or of numbers that follow each other from number ``shift`` after ``a``."""
+    return advance(a.p, a.step * v) if isinstance(a, Vectors) else at(a, v, shift)
+
+
+def packed_from(a, v, u):
+    """The vectors of a packed view from ``v`` on."""
+    return Vectors(place(a, v), a.step) if u.bundle else place(a, v)
+
+
+def inside(a, v, u):
+    """The same for a plain view, as what the numbers are computed in."""
+    return Vectors(place(a, v), a.step) if u.bundle else computed(place(a, v), a.p)
 
 
 def fetch(a, v, k):
@@ -192,7 +249,10 @@ def pack(a, v0, n, u, room):
 
 def each_vector(n, u, action):
     """``action(v, k)`` for the vectors of ``n`` classes of a unit; where ``k`` is 16, no lane needs a mask."""
-    if u.abreast:
+    if u.bundle:
+        for v in steps(0, n):
+            action(v, LANES)
+    elif u.abreast:
         full = select(u.rows < LANES, 0, n)
         for v in steps(0, full):
             action(v, LANES)
@@ -212,11 +272,14 @@ def write_results(out, u, r, v0, n, room, streamed, result):
     """
     a, direct = view(out, u, r), packed(out, u)
     room = room if u.abreast else stored(room, a.p)
-    line = min(64, LANES * itemsize(a.p))
-    to_line = smaller((line - past(place(a, v0), line)) % line // itemsize(a.p), n)
-    shift = select(streamed, to_line, 0)
-    to = branch(direct, lambda: place(a, v0), lambda: room)
-    _from_line(n, u, shift, lambda v, k, s: _write(at(to, v, s), result(v, k, s), k, direct & streamed))
+
+    def to_line():
+        line = min(64, LANES * itemsize(a.p))
+        return smaller((line - past(place(a, v0), line)) % line // itemsize(a.p), n)
+
+    shift = 0 if streamed is False else select(streamed, to_line(), 0)
+    to = branch(direct, lambda: packed_from(a, v0, u), lambda: room)
+    _from_line(n, u, shift, lambda v, k, s: _write(vector(to, v, s), result(v, k, s), k, direct & streamed))
 
     def copy():
         _from_line(n, u, shift, lambda v, k, s: put(a, v0 + v, load(at(room, v, s), k), k, s, streamed))

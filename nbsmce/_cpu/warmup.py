@@ -7,22 +7,37 @@ from typing import Any
 
 from .._compile import JIT, Kernel
 from . import host
-from .cross_entropy import cross_entropy, inspect_targets, split_cross_entropy, total_of_rows
-from .gradients import logsumexp_backward, softmax_backward, split_logsumexp_backward, split_softmax_backward
-from .logsumexp import logsumexp, split_logsumexp, split_weighted_logsumexp, weighted_logsumexp
+from .cross_entropy import bundled_cross_entropy, cross_entropy, inspect_targets, split_cross_entropy, total_of_rows
+from .gradients import (
+    bundled_logsumexp_backward,
+    bundled_softmax_backward,
+    logsumexp_backward,
+    softmax_backward,
+    split_logsumexp_backward,
+    split_softmax_backward,
+)
+from .launch import BUNDLED
+from .logsumexp import (
+    bundled_logsumexp,
+    logsumexp,
+    split_logsumexp,
+    split_weighted_logsumexp,
+    weighted_logsumexp,
+)
 from .nll import nll
-from .softmax import softmax, split_softmax
+from .softmax import bundled_softmax, softmax, split_softmax
 from .team import team
 
-_Pair = tuple[Kernel, Kernel]
-
-_BY_FUNCTION: dict[str, list[_Pair]] = {
-    "softmax": [(softmax, split_softmax)],
-    "log_softmax": [(softmax, split_softmax)],
-    "logsumexp": [(logsumexp, split_logsumexp), (weighted_logsumexp, split_weighted_logsumexp)],
-    "softmax_backward": [(softmax_backward, split_softmax_backward)],
-    "log_softmax_backward": [(softmax_backward, split_softmax_backward)],
-    "logsumexp_backward": [(logsumexp_backward, split_logsumexp_backward)],
+# Of each function the kernel for rows in bundles, then the others.
+_SOFTMAX = bundled_softmax, softmax, split_softmax
+_SOFTMAX_BACKWARD = bundled_softmax_backward, softmax_backward, split_softmax_backward
+_BY_FUNCTION: dict[str, tuple[Kernel, ...]] = {
+    "softmax": _SOFTMAX,
+    "log_softmax": _SOFTMAX,
+    "logsumexp": (bundled_logsumexp, logsumexp, split_logsumexp, weighted_logsumexp, split_weighted_logsumexp),
+    "softmax_backward": _SOFTMAX_BACKWARD,
+    "log_softmax_backward": _SOFTMAX_BACKWARD,
+    "logsumexp_backward": (bundled_logsumexp_backward, logsumexp_backward, split_logsumexp_backward),
 }
 _LOSSES = ("cross_entropy", "cross_entropy_with_grad", "cross_entropy_backward", "nll_loss", "nll_loss_backward")
 FUNCTIONS = (*_BY_FUNCTION, *_LOSSES)
@@ -31,9 +46,11 @@ STORAGE = {name: dtype.char for name, dtype in host.DATA.items()}
 
 def _needed(function: str, char: str) -> Iterator[tuple[Kernel, tuple[Any, ...]]]:
     """The kernels of a function, and their keys."""
-    for whole, split in _BY_FUNCTION.get(function, ()):
-        yield from ((kernel, (ndim, char)) for kernel in (whole, split) for ndim in (2, 3))
-    if function not in _LOSSES:
+    if function in _BY_FUNCTION:
+        bundled, *others = _BY_FUNCTION[function]
+        yield from ((kernel, (ndim, char)) for kernel in others for ndim in (2, 3))
+        if char in BUNDLED:
+            yield bundled, (3, char)
         return
     computed = "d" if char == "d" else "f"
     yield inspect_targets, (computed,)
@@ -41,6 +58,8 @@ def _needed(function: str, char: str) -> Iterator[tuple[Kernel, tuple[Any, ...]]
     if function.startswith("nll"):
         yield nll, (3, char)
         return
+    if char in BUNDLED:
+        yield bundled_cross_entropy, (3, char, char)
     for probabilities in dict.fromkeys((char, computed)):
         for kernel in (cross_entropy, split_cross_entropy):
             yield from ((kernel, (ndim, char, probabilities)) for ndim in (2, 3))

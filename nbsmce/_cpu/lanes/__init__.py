@@ -19,11 +19,15 @@ Vectors hold float32, float64, int32, int64 or truth values (a *mask*); Python n
 A *pointer* carries the storage type: ``float32``, ``float64``, ``int16`` for the bits of a float16 and ``uint16`` for
 those of a bfloat16. Loads and stores convert the half types from and to float32, the type that they are computed in.
 Lanes from ``k`` on are neither read nor written, and nothing needs alignment.
+
+:class:`~.several.Several` vectors or pointers are taken in lockstep: one operation on them is one on each.
 """
 
+import operator
 from typing import TYPE_CHECKING
 
 from ..._compile import JIT
+from .several import combined, in_lockstep
 from .storage import LANES
 
 if JIT or TYPE_CHECKING:
@@ -131,6 +135,18 @@ else:
         stored,
         stripes,
     )
+
+absolute, fma, from_bits, invert, larger, narrow, pinned, select, splat, to_bits, to_float, to_integer, wide, zeros = (
+    in_lockstep(f)
+    for f in (
+        absolute, fma, from_bits, invert, larger, narrow, pinned, select, splat, to_bits, to_float, to_integer, wide,
+        zeros,
+    )
+)  # fmt: skip
+advance, at, computed, gather_at, load, load_logits, scatter, store, stored = (
+    in_lockstep(f) for f in (advance, at, computed, gather_at, load, load_logits, scatter, store, stored)
+)
+any_lane = combined(any_lane, operator.or_)
 
 __all__ = [
     "LANES",

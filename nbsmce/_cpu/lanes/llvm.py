@@ -11,6 +11,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
+from .several import Several
 from .storage import LANES, MASK, Vector, computed_type
 
 LLVM = {
@@ -135,12 +136,16 @@ class Value:
         return lead.of(self), lead.of(other)
 
     def _binary(self, other: Any, floating: str, whole: str, swap: bool = False) -> Value:
+        if isinstance(other, Several):
+            return NotImplemented
         a, b = self._pair(other)
         if swap:
             a, b = b, a
         return Value(a.type, getattr(here(), floating if a.floating else whole)(a.value, b.value))
 
     def _compare(self, other: Any, symbol: str) -> Value:
+        if isinstance(other, Several):
+            return NotImplemented
         a, b = self._pair(other)
         compare = here().icmp_signed
         if a.floating:

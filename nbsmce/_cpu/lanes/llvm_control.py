@@ -15,23 +15,24 @@ from numba.extending import lower_builtin, type_callable
 
 from .llvm import Value, emitting, here, integer
 from .llvm_memory import Array, Pointer
+from .several import Several, each
 
 
 class Variable:
     """Something that changes from one turn of a loop to the next: ``total.value = total.value + x``."""
 
     def __init__(self, value: Any) -> None:
-        self._first = value if isinstance(value, (Value, Pointer)) else integer(value)
-        self._slot = cgutils.alloca_once(here(), self._first.value.type)
+        self._first = each(lambda v: v if isinstance(v, (Value, Pointer)) else integer(v), value)
+        self._slot = each(lambda v: cgutils.alloca_once(here(), v.value.type), self._first)
         self.value = self._first
 
     @property
     def value(self) -> Any:
-        return type(self._first)(self._first.type, here().load(self._slot))
+        return each(lambda v, slot: type(v)(v.type, here().load(slot)), self._first, self._slot)
 
     @value.setter
     def value(self, value: Any) -> None:
-        here().store(value.value, self._slot)
+        each(lambda v, slot: here().store(v.value, slot), value, self._slot)
 
 
 def steps(start: Any, stop: Any, step: int = 1) -> Iterator[Value]:
@@ -65,6 +66,8 @@ def repeat_while(condition: Callable[[], Value]) -> Iterator[None]:
 def branch(condition: Any, then: Callable[[], Any], otherwise: Callable[[], Any] = lambda: None) -> Any:
     """``then()`` or ``otherwise()``, which return values of the same types, tuples of them, or nothing.
 
+    One value of them may be several in the other.
+
     A Python truth value decides while the code is made.
     """
     if isinstance(condition, bool):
@@ -88,6 +91,8 @@ def _either(a: Any, b: Any, ends: list[ir.Block]) -> Any:
     """``a`` or ``b``, whichever block the code came from."""
     if a is None or b is None:
         return None
+    if isinstance(a, Several) or isinstance(b, Several):
+        return each(lambda x, y: _either(x, y, ends), a, b)
     if isinstance(a, tuple):
         parts = [_either(x, y, ends) for x, y in zip(a, b, strict=True)]
         return type(a)(*parts) if hasattr(a, "_fields") else tuple(parts)

@@ -7,11 +7,13 @@ those of :mod:`.llvm`, :mod:`.llvm_control` and :mod:`.llvm_memory`; generated c
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .several import Several
 from .storage import LANES
 
 _COMPUTED = {"h": np.dtype(np.float32), "H": np.dtype(np.float32)}
@@ -47,56 +49,61 @@ class Vector:
             return other.data
         return np.full(LANES, other).astype(self.dtype)
 
+    def _with(self, other: Any, function: Callable[[Any, Any], Any], swap: bool = False) -> Vector:
+        if isinstance(other, Several):
+            return NotImplemented
+        return Vector(function(self.of(other), self.data) if swap else function(self.data, self.of(other)))
+
     def __add__(self, other: Any) -> Vector:
-        return Vector(self.data + self.of(other))
+        return self._with(other, operator.add)
 
     def __sub__(self, other: Any) -> Vector:
-        return Vector(self.data - self.of(other))
+        return self._with(other, operator.sub)
 
     def __mul__(self, other: Any) -> Vector:
-        return Vector(self.data * self.of(other))
+        return self._with(other, operator.mul)
 
     def __truediv__(self, other: Any) -> Vector:
-        return Vector(self.data / self.of(other))
+        return self._with(other, operator.truediv)
 
     def __rsub__(self, other: Any) -> Vector:
-        return Vector(self.of(other) - self.data)
+        return self._with(other, operator.sub, swap=True)
 
     def __rmul__(self, other: Any) -> Vector:
-        return Vector(self.of(other) * self.data)
+        return self._with(other, operator.mul, swap=True)
 
     def __rtruediv__(self, other: Any) -> Vector:
-        return Vector(self.of(other) / self.data)
+        return self._with(other, operator.truediv, swap=True)
 
     def __lshift__(self, other: Any) -> Vector:
-        return Vector(self.data << self.of(other))
+        return self._with(other, operator.lshift)
 
     def __rshift__(self, other: Any) -> Vector:
-        return Vector(self.data >> self.of(other))
+        return self._with(other, operator.rshift)
 
     def __and__(self, other: Any) -> Vector:
-        return Vector(self.data & self.of(other))
+        return self._with(other, operator.and_)
 
     def __or__(self, other: Any) -> Vector:
-        return Vector(self.data | self.of(other))
+        return self._with(other, operator.or_)
 
     def __neg__(self) -> Vector:
         return Vector(-self.data)
 
     def __lt__(self, other: Any) -> Vector:
-        return Vector(self.data < self.of(other))
+        return self._with(other, operator.lt)
 
     def __gt__(self, other: Any) -> Vector:
-        return Vector(self.data > self.of(other))
+        return self._with(other, operator.gt)
 
     def __ge__(self, other: Any) -> Vector:
-        return Vector(self.data >= self.of(other))
+        return self._with(other, operator.ge)
 
     def __eq__(self, other: Any) -> Vector:  # type: ignore[override]
-        return Vector(self.data == self.of(other))
+        return self._with(other, operator.eq)
 
     def __ne__(self, other: Any) -> Vector:  # type: ignore[override]
-        return Vector(self.data != self.of(other))
+        return self._with(other, operator.ne)
 
 
 # -- vectors -----------------------------------------------------------------------------------------------------------
