@@ -21,6 +21,7 @@ TEAMS = {
 }  # fmt: skip
 BLOCK = 128  # threads, of teams that are smaller
 SIDE_BY_SIDE = 64  # the same for each number of a chunk, where neighbouring threads have neighbouring rows
+APART = 256  # the most threads of such a block
 SECTIONS = {8: (256, 8), 4: (256, 4), 2: (256, 2)}
 NO_SUMS = (32, 4)  # of rows side by side, where nothing is summed
 
@@ -127,7 +128,10 @@ def without_sums(rows: Rows, numbers: int, most: int = 8) -> Layout:
 
 
 def _in_blocks(rows: Rows, numbers: int, threads: int, chunks: int) -> Layout:
-    """Of rows side by side, a block has so many that 32 bytes of each class are read together."""
+    """Of rows side by side, a block has so many that 32 bytes of each class are read together, of half types 16.
+
+    With 512 threads those would have 128 registers, and most of their kernels spill.
+    """
     apart = side_by_side(rows)
-    teams = SIDE_BY_SIDE * numbers // min(threads, WARP) if apart else BLOCK // threads
+    teams = min(SIDE_BY_SIDE * numbers, APART) // min(threads, WARP) if apart else BLOCK // threads
     return Layout(threads, chunks, max(1, teams), apart, rows.nested)

@@ -95,11 +95,11 @@ def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
     What Numba itself does takes most of the time, and is done once where it is the same: only half types have other
     instructions before 8.0 (``storage.py``).
     """
-    made: dict[bool, tuple[Any, dict[str, Any]]] = {}
+    made: dict[tuple[str, bool], tuple[Any, dict[str, Any]]] = {}
     for capability, kernel in forms.items():
-        old = kernel.dtype in ("float16", "bfloat16") and capability < 80
-        if old in made:
-            modules, options = made[old]
+        key = kernel.name, kernel.dtype in ("float16", "bfloat16") and capability < 80
+        if key in made:
+            modules, options = made[key]
             arch = nvrtc.get_arch_option(*divmod(capability, 10))
             text = nvvm.compile_ir(modules, **{**options, "arch": arch}).decode()
         else:
@@ -107,7 +107,7 @@ def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
             with mock.patch.object(nvvm, "compile_ir", wraps=nvvm.compile_ir) as asked:
                 text = launch.to_ptx(kernel.make(), kernel.signature, capability, kernel.threads)[0]
             (modules,), options = asked.call_args
-            made[old] = modules, options
+            made[key] = modules, options
         yield capability, text
 
 
