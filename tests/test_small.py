@@ -12,12 +12,21 @@ from nbsmce._cpu import host, launch, small
 MATRICES = [(1, 10), (3, 1), (15, 32), (16, 33), (16, 32), (1500, 7), (7, 500), (1, launch.SERIAL_WORK - 1)]
 SCALARS = (0.25, np.float32(-3), np.float64(np.nan))
 VECTORS = [(1,), (10,), (5000,)]
+ELSEWHERE = [
+    ((5, 3), 0),
+    ((40, 70), 0),
+    ((2, 5, 3), 1),
+    ((2, 9, 49), -2),
+    ((2, 3, 40), -1),
+    ((6, 5, 4, 3), -1),
+    ((3, 4, 2, 5), 2),
+]
 CALLS = {
-    "softmax": lambda x, y, out: nbsmce.softmax(x, out=out),
-    "log_softmax": lambda x, y, out: nbsmce.log_softmax(x, x.ndim - 1, out=out),
-    "softmax_backward": lambda x, y, out: nbsmce.softmax_backward(x, y, out=out),
-    "log_softmax_backward": lambda x, y, out: nbsmce.log_softmax_backward(x, y, out=out),
-    "logsumexp": lambda x, y, out: nbsmce.logsumexp(x),
+    "softmax": lambda x, y, axis, out: nbsmce.softmax(x, axis, out=out),
+    "log_softmax": lambda x, y, axis, out: nbsmce.log_softmax(x, axis % x.ndim, out=out),
+    "softmax_backward": lambda x, y, axis, out: nbsmce.softmax_backward(x, y, axis, out=out),
+    "log_softmax_backward": lambda x, y, axis, out: nbsmce.log_softmax_backward(x, y, axis, out=out),
+    "logsumexp": lambda x, y, axis, out: nbsmce.logsumexp(x, axis),
 }
 
 
@@ -41,33 +50,42 @@ def taken(monkeypatch):
 
 @pytest.mark.parametrize("function", CALLS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", MATRICES + VECTORS, ids=str)
-def test_the_same_bits(function, dtype, shape, taken):
+@pytest.mark.parametrize(("shape", "axis"), [*((shape, -1) for shape in MATRICES + VECTORS), *ELSEWHERE], ids=str)
+def test_the_same_bits(function, dtype, shape, axis, taken):
     count, forbid = taken
     x, y = random_logits(shape, dtype, 4.0), random_logits(shape, dtype, seed=1)
-    layouts = {
-        "plain": (x, y),
-        "columns first": (np.asfortranarray(x), y),
-        "backwards": (x[..., ::-1], y[::-1]),
-        "read-only": (x.copy(), y),
-    }
+    layouts = {"plain": (x, y), "read-only": (x.copy(), y)}
     layouts["read-only"][0].flags.writeable = False
+    others = {"columns first": (np.asfortranarray(x), y), "backwards": (x[..., ::-1], y[::-1])}
+    if len(shape) < 3 and axis == -1:
+        layouts |= others
     call = CALLS[function]
-    short = {name: call(*arrays, None) for name, arrays in layouts.items()}
+    short = {name: call(*arrays, axis, None) for name, arrays in layouts.items()}
     given = np.full(shape, 7, dtype)
-    with_out = call(x, y, given)
+    with_out = call(x, y, axis, given)
     in_place = x.copy()
-    call(in_place, y, in_place)
+    call(in_place, y, axis, in_place)
     assert all(count)
     assert len(count) == len(layouts) + 2
+    gaps = np.full((*shape, 2), 7, dtype)[..., 0]
+    call(x, y, axis, gaps)
+    count.clear()
+    not_short = {name: call(*arrays, axis, None) for name, arrays in others.items() if name not in layouts}
+    assert not any(count) or shape[0] == shape[-1] == 1
     forbid()
-    for name, arrays in layouts.items():
-        general = call(*arrays, None)
-        assert (short[name].dtype, short[name].shape) == (general.dtype, general.shape)
-        assert short[name].tobytes() == general.tobytes(), name
+    for name, arrays in (layouts | others).items():
+        general = call(*arrays, axis, None)
+        actual = (short | not_short)[name]
+        assert (actual.dtype, actual.shape) == (general.dtype, general.shape)
+        assert actual.tobytes() == general.tobytes(), name
     if function != "logsumexp":
         assert with_out is given
-        assert given.tobytes() == short["plain"].tobytes() == in_place.tobytes()
+        assert given.tobytes() == short["plain"].tobytes() == in_place.tobytes() == gaps.tobytes()
+
+
+def targets_of(shape, axis):
+    rows = [n for i, n in enumerate(shape) if i != axis % len(shape)]
+    return np.arange(np.prod(rows)).reshape(rows) % shape[axis]
 
 
 def everything(x, t, options):
@@ -87,34 +105,35 @@ def everything(x, t, options):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", MATRICES, ids=str)
+@pytest.mark.parametrize(("shape", "axis"), [*((shape, -1) for shape in MATRICES), *ELSEWHERE], ids=str)
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"reduction": "sum", "ignore_index": 0},
         {"reduction": "none", "label_smoothing": 0.1},
-        {"z_loss": 0.01, "logit_scale": 2.0, "softcap": 5.0, "axis": 1},
+        {"z_loss": 0.01, "logit_scale": 2.0, "softcap": 5.0},
     ],
     ids=str,
 )
-def test_the_same_losses(dtype, shape, options, taken):
+def test_the_same_losses(dtype, shape, axis, options, taken):
     count, forbid = taken
-    x, t = random_logits(shape, dtype, 4.0), np.arange(shape[0]) % shape[1]
+    options = {**options, "axis": axis}
+    x, t = random_logits(shape, dtype, 4.0), targets_of(shape, axis)
     short = everything(x, t, options)
     assert count == [True] * (4 if "reduction" in options else 7)
     forbid()
     assert short == everything(x, t, options)
 
 
-def from_lse(x, dlse, lse, t):
-    outs = np.empty_like(x), np.empty_like(x)
+def from_lse(x, dlse, lse, t, axis=-1):
+    outs, of_loss = (np.empty_like(x), np.empty_like(x)), {"lse": lse, "axis": axis}
     results = [
-        nbsmce.logsumexp_backward(dlse, x, lse),
-        nbsmce.cross_entropy_backward(None, x, t, lse=lse),
-        nbsmce.cross_entropy_backward(2.0, x, t, lse=lse, reduction="sum", z_loss=0.01, ignore_index=0),
-        nbsmce.logsumexp_backward(dlse, x, lse, out=outs[0]),
-        nbsmce.cross_entropy_backward(None, x, t, lse=lse, out=outs[1]),
+        nbsmce.logsumexp_backward(dlse, x, lse, axis),
+        nbsmce.cross_entropy_backward(None, x, t, **of_loss),
+        nbsmce.cross_entropy_backward(2.0, x, t, reduction="sum", z_loss=0.01, ignore_index=0, **of_loss),
+        nbsmce.logsumexp_backward(dlse, x, lse, axis, out=outs[0]),
+        nbsmce.cross_entropy_backward(None, x, t, out=outs[1], **of_loss),
     ]
     assert results[3] is outs[0]
     assert results[4] is outs[1]
@@ -122,15 +141,15 @@ def from_lse(x, dlse, lse, t):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", MATRICES, ids=str)
-def test_gradients_from_a_log_sum_exp(dtype, shape, taken, monkeypatch):
-    x, t = random_logits(shape, dtype, 4.0), np.arange(shape[0]) % shape[1]
-    dlse, lse = random_logits(shape[:1], dtype, seed=1), nbsmce.logsumexp(x)
+@pytest.mark.parametrize(("shape", "axis"), [*((shape, -1) for shape in MATRICES), *ELSEWHERE], ids=str)
+def test_gradients_from_a_log_sum_exp(dtype, shape, axis, taken, monkeypatch):
+    x, t = random_logits(shape, dtype, 4.0), targets_of(shape, axis)
+    dlse, lse = random_logits(t.shape, dtype, seed=1), nbsmce.logsumexp(x, axis)
     with monkeypatch.context() as only_short:
         only_short.setattr(host, "floating", None)  # the general way begins with it
-        short = from_lse(x, dlse, lse, t)
+        short = from_lse(x, dlse, lse, t, axis)
     taken[1]()
-    assert short == from_lse(x, dlse, lse, t)
+    assert short == from_lse(x, dlse, lse, t, axis)
 
 
 def test_numbers_of_rows_that_go_the_general_way(taken):
@@ -202,13 +221,12 @@ def test_targets_are_those_of_the_general_way(target, taken):
         {"weight": np.ones(5)},
         {"sample_weight": np.ones(2)},
         {"return_aux": True},
-        {"axis": 0},
     ],
     ids=lambda options: next(iter(options)),
 )
 def test_losses_that_go_the_general_way(options, taken):
     count, _ = taken
-    x, t = np.linspace(0, 1, 10).reshape(2, 5), np.zeros(5 if "axis" in options else 2, np.int64)
+    x, t = np.linspace(0, 1, 10).reshape(2, 5), np.zeros(2, np.int64)
     function = nbsmce.cross_entropy_with_grad if "dloss" in options else nbsmce.cross_entropy
     function(x, t, **options)
     assert not any(count)
@@ -218,8 +236,8 @@ def test_losses_that_go_the_general_way(options, taken):
     ("x", "axis"),
     [
         ([[1.0, 2.0]], -1),
-        (np.ones((2, 3, 4)), -1),
-        (np.ones((2, 3)), 0),
+        (np.ones((2, 3, 4))[:, :, ::2], -1),
+        (np.ones((3, 2)).T, 0),
         (np.ones((2, 3)), (1,)),
         (np.ones((0, 3)), -1),
         (np.ones((2, 0)), -1),

@@ -14,14 +14,24 @@ from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
 from .layout import over_rows
 
+# Kernels that do the same: for any rows, for rows in bundles, for rows that are few and long.
+_SOFTMAX = softmax_kernels.softmax, softmax_kernels.bundled_softmax, softmax_kernels.split_softmax
+_SOFTMAX_BACKWARD = gradients.softmax_backward, gradients.bundled_softmax_backward, gradients.split_softmax_backward
+_LOGSUMEXP = logsumexp_kernels.logsumexp, logsumexp_kernels.bundled_logsumexp, logsumexp_kernels.split_logsumexp
+_WEIGHTED = logsumexp_kernels.weighted_logsumexp, None, logsumexp_kernels.split_weighted_logsumexp
+_LOGSUMEXP_BACKWARD = (
+    gradients.logsumexp_backward,
+    gradients.bundled_logsumexp_backward,
+    gradients.split_logsumexp_backward,
+)
+
 # -- softmax -----------------------------------------------------------------------------------------------------------
 
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
-    kernels = softmax_kernels.softmax, softmax_kernels.bundled_softmax, softmax_kernels.split_softmax
-    short = small.prepared(kernels[0], 1, axis, x) if where is None else None
-    if short and (y := small.room(out, x)) is not None:
+    short = small.prepared(_SOFTMAX, 1, axis, x) if where is None else None
+    if short and (y := small.room(short, out, x)) is not None:
         seen, made = (x, y) if short.view is None else (short.view(x), short.view(y))
         short.entry(seen, short.no_mask, made, log, 0, *short.last)
         return y
@@ -35,7 +45,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
         data, *given, results = views
         hidden = given[0] if given else no_mask(data)
         past_cache = streamed(memory, data, kept=not log)
-        launch(*kernels, data, data, hidden, results, log, past_cache, rooms=1, usual=mask is None)
+        launch(*_SOFTMAX, data, data, hidden, results, log, past_cache, rooms=1, usual=mask is None)
 
     if memory.size:
         inputs = [operand.data] if mask is None else [operand.data, mask]
@@ -45,9 +55,8 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
 def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     """The gradient of softmax, or of its logarithm."""
-    kernels = gradients.softmax_backward, gradients.bundled_softmax_backward, gradients.split_softmax_backward
-    short = small.prepared(kernels[0], 2, axis, dy, y)
-    if short and (dx := small.room(out, dy, y)) is not None:
+    short = small.prepared(_SOFTMAX_BACKWARD, 2, axis, dy, y)
+    if short and (dx := small.room(short, out, dy, y)) is not None:
         seen = (dy, y, dx) if short.view is None else [short.view(a) for a in (dy, y, dx)]
         short.entry(*seen, log, 0, *short.last)
         return dx
@@ -59,7 +68,7 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     memory = host.result_memory(out, "out", shape, above.kind)
 
     def work(views: list[np.ndarray], _: int) -> None:
-        launch(*kernels, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
+        launch(*_SOFTMAX_BACKWARD, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
 
     if memory.size:
         over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2)
@@ -83,12 +92,11 @@ def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
 
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
-    kernels = logsumexp_kernels.logsumexp, logsumexp_kernels.bundled_logsumexp, logsumexp_kernels.split_logsumexp
     plain = b is None and where is None and out is None and not keepdims and not return_sign
-    if plain and (short := small.prepared(kernels[0], 1, axis, x)):
-        rows = np.empty(x.shape[:1] if x.ndim == 2 else 1, x.dtype)
+    if plain and (short := small.prepared(_LOGSUMEXP, 1, axis, x)):
+        rows = np.empty(short.rows, x.dtype)
         short.entry(x if short.view is None else short.view(x), short.no_mask, rows, *short.last)
-        return rows if x.ndim == 2 else rows[0]
+        return rows if x.ndim == 2 else rows.reshape(short.shape)[()]
     operand, factors = host.floating(x, "x"), None
     if b is not None:
         operand, factor = _together(operand, host.floating(b, "b"))
@@ -112,11 +120,10 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
         rows = slice(first, first + data.size // data.shape[1])
         part = lse.reshape(-1)[rows]
         if factors is None:
-            launch(*kernels, data, data, hidden, part, rooms=1, usual=mask is None)
+            launch(*_LOGSUMEXP, data, data, hidden, part, rooms=1, usual=mask is None)
         else:
             signs = sign.reshape(-1)[rows]
-            weighted = logsumexp_kernels.weighted_logsumexp, None, logsumexp_kernels.split_weighted_logsumexp
-            launch(*weighted, data, data, views[1], hidden, part, signs, rooms=2)
+            launch(*_WEIGHTED, data, data, views[1], hidden, part, signs, rooms=2)
 
     if operand.data.size:
         over_rows([a for a in (operand.data, factors, mask) if a is not None], [], axes, work)
@@ -134,15 +141,12 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
-    kernels = (
-        gradients.logsumexp_backward, gradients.bundled_logsumexp_backward, gradients.split_logsumexp_backward,
-    )  # fmt: skip
-    short = small.prepared(kernels[0], 1, axis, x)
-    of_rows = short and small.is_of_rows(dlse, x) and small.is_of_rows(lse, x)
-    if short and of_rows and (dx := small.room(out, x, dlse, lse)) is not None:
-        seen, made = (x, dx) if short.view is None else (short.view(x), short.view(dx))
-        short.entry(seen, dlse, lse, made, 0, *short.last)
-        return dx
+    if short := small.prepared(_LOGSUMEXP_BACKWARD, 1, axis, x):
+        above, total = small.of_rows(short, dlse, x.dtype), small.of_rows(short, lse, x.dtype)
+        if above is not None and total is not None and (dx := small.room(short, out, x, above, total)) is not None:
+            seen, made = (x, dx) if short.view is None else (short.view(x), short.view(dx))
+            short.entry(seen, above, total, made, 0, *short.last)
+            return dx
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))
@@ -154,7 +158,7 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
         data, gradient = views
         rows = slice(first, first + data.size // data.shape[1])
         past_cache = streamed(memory, data, kept=False)
-        launch(*kernels, data, data, above[rows], total[rows], gradient, past_cache, rooms=1)
+        launch(*_LOGSUMEXP_BACKWARD, data, data, above[rows], total[rows], gradient, past_cache, rooms=1)
 
     if memory.size:
         over_rows([operand.data], [memory], axes, work, [above, total], new=out is None)

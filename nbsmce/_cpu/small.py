@@ -1,13 +1,13 @@
 """The short way for small vectors and matrices: preparing the call of a kernel takes longer there than the kernel.
 
 It is prepared once for each shape and dtype, and kept. The kernel and so the bits are those of the general way, which
-everything takes but NumPy arrays of float32 or float64 and one or two dimensions along the last, errors included:
-``tests/test_small.py``.
-docs/performance.md has what that saves.
+everything takes but NumPy arrays of float32 or float64 that are vectors, matrices along the last dimension, or
+C-contiguous; errors included: ``tests/test_small.py``. docs/performance.md has what that saves.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -28,6 +28,9 @@ class Prepared(NamedTuple):
 
     entry: Callable[..., Any]
     view: Callable[[np.ndarray], np.ndarray] | None  # of the arrays; None if they are taken as they are
+    contiguous: bool  # whether they must be
+    shape: tuple[int, ...]  # without the classes
+    rows: int
     no_mask: np.ndarray
     last: tuple[Any, ...]  # of the arguments
 
@@ -44,51 +47,87 @@ _MOST = 1024  # prepared calls that a thread keeps
 _local = threading.local()
 
 
-def prepared(kernel: Kernel, rooms: int, axis: Any, x: Any, y: Any = None, types: int = 1) -> Prepared | None:
-    """How a kernel is called for an array, or for two alike; None if there is more to decide than that.
+def prepared(
+    kernels: tuple[Kernel, Kernel | None, Kernel | None], rooms: int, axis: Any, x: Any, y: Any = None, types: int = 1
+) -> Prepared | None:
+    """How one of the kernels is called for an array, or for two alike; None if there is more to decide than that.
 
-    ``types`` is how many storage types the kernel is compiled for: all are that of the array.
+    The kernels are those of :func:`~nbsmce._cpu.launch.launch`, always the same tuple. ``types`` is how many storage
+    types they are compiled for: all are that of the array.
     """
     if type(axis) is not int or type(x) is not np.ndarray or x.size >= launch.SERIAL_WORK:
         return None
     if y is not None and (type(y) is not np.ndarray or y.shape != x.shape or y.dtype != x.dtype):
         return None
+    key = id(kernels), axis, x.shape, x.dtype
     try:
-        return _local.known[id(kernel), axis, x.shape, x.dtype]  # type: ignore[no-any-return]
-    except AttributeError:
-        _local.known = {}
-    except KeyError:
-        if len(_local.known) >= _MOST:
+        found: Prepared | None = _local.known[key]
+    except (AttributeError, KeyError):
+        found = _prepare(*kernels[:2], rooms, axis, x, types)
+        if len(_local.__dict__.setdefault("known", {})) >= _MOST:
             _local.known.clear()
-    found = _prepare(kernel, rooms, axis, x, types)
-    _local.known[id(kernel), axis, x.shape, x.dtype] = found
+        _local.known[key] = found
+    if found and found.contiguous and not (x.flags.c_contiguous and (y is None or y.flags.c_contiguous)):
+        return None
     return found
 
 
-def _prepare(kernel: Kernel, rooms: int, axis: int, x: np.ndarray, types: int) -> Prepared | None:
-    if x.dtype not in host.PLAIN or x.ndim not in (1, 2) or axis not in (-1, x.ndim - 1) or not x.size:
+def _prepare(
+    kernel: Kernel, bundled: Kernel | None, rooms: int, axis: int, x: np.ndarray, types: int
+) -> Prepared | None:
+    if x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
         return None
-    view = _row if x.ndim == 1 else _side_by_side if abreast(*x.shape) else None
-    seen, char = x if view is None else view(x), x.dtype.char
+    axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
+    rows = shape[:axis] + shape[axis + 1 :]
+    view, made = _view_of(axis, shape), np.empty(shape, x.dtype)
+    seen = made if view is None else view(made)
+    if bundled is not None and launch.in_bundles(1, seen):
+        kernel = bundled
     nbytes, grain = launch.plan(seen.shape, char, rooms)
-    entry = kernel[seen.ndim, *[char] * types]
-    return Prepared(entry, view, launch.no_mask(seen), (host.scratch(1, nbytes), grain, 0, 1))
+    entry, contiguous = kernel[seen.ndim, *[char] * types], x.ndim > 2 or axis < x.ndim - 1
+    last = host.scratch(1, nbytes), grain, 0, 1
+    return Prepared(entry, view, contiguous, rows, math.prod(rows), launch.no_mask(seen), last)
 
 
-def room(out: Any, *inputs: np.ndarray) -> np.ndarray | None:
+def _view_of(axis: int, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray] | None:
+    """From an array to what kernels take."""
+    outer, classes, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    if len(shape) == 1:
+        return _row
+    if inner > 1:
+        return lambda a: a.reshape(outer, classes, inner)
+    if abreast(outer, classes):
+        return _side_by_side if len(shape) == 2 else lambda a: a.reshape(outer, classes).T[None]
+    return None if len(shape) == 2 else lambda a: a.reshape(outer, classes)
+
+
+def room(short: Prepared, out: Any, *inputs: np.ndarray) -> np.ndarray | None:
     """New memory for a result like the inputs, or ``out``; None if there is more to decide about that."""
     x = inputs[0]
     if out is None:
         return np.empty(x.shape, x.dtype)
     if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype or not out.flags.writeable:
         return None
+    if short.contiguous and not out.flags.c_contiguous:
+        return None
     return out if is_apart(out, inputs, len(inputs)) else None
 
 
-def is_of_rows(a: Any, x: np.ndarray) -> bool:
-    """Whether an array has a number for each row of a matrix, as the kernels read them."""
-    plain = type(a) is np.ndarray and x.ndim == 2 and a.shape == x.shape[:1]
-    return plain and a.dtype == x.dtype and a.flags.c_contiguous
+def of_rows(short: Prepared, a: Any, dtype: np.dtype) -> np.ndarray | None:
+    """An array that has a number for each row, as the kernels read it; None for anything else."""
+    if (
+        type(a) is not np.ndarray
+        or a.shape != short.shape
+        or not a.ndim
+        or a.dtype != dtype
+        or not a.flags.c_contiguous
+    ):
+        return None
+    return a if a.ndim == 1 else a.reshape(-1)
+
+
+_USUAL = losses.cross_entropy, losses.bundled_cross_entropy, None
+_ANY = losses.cross_entropy, None, None
 
 
 def cross_entropy(
@@ -97,31 +136,32 @@ def cross_entropy(
     """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
     if dloss is not None and (not isinstance(dloss, (float, np.floating)) or spec.reduction == "none"):
         return None
-    short = prepared(losses.cross_entropy, 3, axis, logits, types=2)  # of logits and of probabilities
-    if not short or logits.ndim != 2:
+    usual = (spec.label_smoothing, spec.softcap, spec.logit_scale) == (0.0, 0.0, 1.0)
+    short = prepared(_USUAL if usual else _ANY, 3, axis, logits, types=2)  # of logits and of probabilities
+    if not short:
         return None
-    if type(target) is not np.ndarray or target.dtype != INT64 or target.shape != logits.shape[:1]:
+    indices = of_rows(short, target, INT64)
+    given_lse = None if lse is None else of_rows(short, lse, logits.dtype)
+    if indices is None or (given_lse is None and lse is not None):
         return None
-    if lse is not None and not is_of_rows(lse, logits):
-        return None
-    given = (logits, target) if lse is None else (logits, target, lse)
-    gradient = room(out, *given) if wanted.gradient else NO_INDICES
-    if gradient is None or not target.flags.c_contiguous:
+    given = (logits, indices) if given_lse is None else (logits, indices, given_lse)
+    gradient = room(short, out, *given) if wanted.gradient else NO_INDICES
+    if gradient is None:
         return None
     view = short.view
     x = logits if view is None else view(logits)
     dx = x[:0] if not wanted.gradient else gradient if view is None else view(gradient)
-    (rows, classes), kind = logits.shape, host.PLAIN[logits.dtype]
+    rows, kind = short.rows, host.PLAIN[logits.dtype]
     none, by_row = host.nothing(kind), spec.reduction == "none"
-    divisor = denominator(target, none, none, classes, spec.ignore_index, (rows,))
+    divisor = denominator(indices, none, none, logits.shape[axis], spec.ignore_index, short.shape)
     upstream = 1.0 if dloss is None else float(dloss)
     numbers = options(spec, mean(upstream, divisor) if spec.reduction == "mean" else upstream)
-    of_rows = np.zeros(rows, kind.dtype) if by_row and wanted.loss else none
+    losses_of = np.zeros(rows, kind.dtype) if by_row and wanted.loss else none
     total = RowSum(rows if wanted.loss and not by_row else 0)
     weighted, sums = total.memory(0, rows)
     total.total = short.entry(
-        x, x[:0], target, none, none, none, none if lse is None else lse, of_rows, weighted, none, none, NO_INDICES, dx,
-        numbers, spec.ignore_index, 0, sums, *short.last,
+        x, x[:0], indices, none, none, none, none if given_lse is None else given_lse, losses_of, weighted, none, none,
+        NO_INDICES, dx, numbers, spec.ignore_index, 0, sums, *short.last,
     )  # fmt: skip
-    loss = reduced(of_rows, total, divisor, spec, (rows,), kind) if wanted.loss else None
+    loss = reduced(losses_of, total, divisor, spec, short.shape, kind) if wanted.loss else None
     return loss, gradient if wanted.gradient else None, None
