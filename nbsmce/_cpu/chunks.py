@@ -20,7 +20,8 @@ from .lanes import (
     stored,
 )
 from .sums import CHUNK, STATE_VECTORS, chunk_classes
-from .units import each_vector, fetch, inside, packed, packed_from, place, plain, shown, together, unpack, view
+from .units import each_vector, together
+from .views import fetch, inside, packed, packed_from, place, plain, shown, unpack, view
 from .vmath import MINUS_INFINITY, tanh
 
 

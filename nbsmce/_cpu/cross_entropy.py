@@ -50,7 +50,8 @@ from .targets import (
     target_logits,
     target_sums,
 )
-from .units import each_vector, inside, of_row, plain, put, put_rows, streamable, vector, view, visits, write_results
+from .units import each_vector, of_row, put_rows, visits
+from .views import inside, plain, put, streamable, vector, view, write_results
 from .vmath import EXP_BIAS, UNBIAS, exp_difference, scale_of_peak
 
 

@@ -11,7 +11,8 @@ from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .softmax import split
 from .sums import State, Stripes, each_vector_of
-from .units import of_rows, streamable, vector, write_results
+from .units import of_rows
+from .views import streamable, vector, write_results
 from .vmath import INFINITY, UNBIAS, Scale, exp_any, reference, scale_of_peak
 
 

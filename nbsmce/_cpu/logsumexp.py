@@ -10,7 +10,8 @@ from .lanes import at, lanes_below, load, load_logits, select, splat, store, wid
 from .lanes.storage import computed_type
 from .passes import Work, two_passes
 from .sums import State, Stripes, each_vector_of, exponentials, largest, log_sum
-from .units import each_vector, put_rows, view
+from .units import each_vector, put_rows
+from .views import view
 from .vmath import MINUS_INFINITY, UNBIAS, Scale, log1p
 
 

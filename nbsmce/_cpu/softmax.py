@@ -9,7 +9,7 @@ from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, se
 from .lanes import absolute, branch, fma, invert, load, narrow, select, wide, zeros
 from .passes import Work, two_passes
 from .sums import State, decay, exponential_sum, exponentials, largest, log_sum
-from .units import inside, plain, shown, streamable, vector, view, write_results
+from .views import inside, plain, shown, streamable, vector, view, write_results
 from .vmath import EXP_BIAS, INFINITY, MINUS_INFINITY, UNBIAS, Scale, scale_of_peak, two_sum
 
 

@@ -45,7 +45,8 @@ from .lanes import (
     zeros,
 )
 from .lanes.several import Several
-from .units import each_vector, vector
+from .units import each_vector
+from .views import vector
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, reference, scale_of_peak
 
 BLOCK = 256

@@ -34,7 +34,8 @@ from .lanes import (
 )
 from .lanes.several import each
 from .sums import NO_CLASS, Stripes, each_vector_of
-from .units import corner, each_vector, of_rows
+from .units import each_vector, of_rows
+from .views import corner
 from .vmath import INFINITY, reference, tanh, two_sum
 
 
