@@ -7,7 +7,7 @@ import pytest
 from cases import DTYPES, dtype_of, random_logits, strided_like
 
 import nbsmce
-from nbsmce._cpu import layout
+from nbsmce._cpu import launch, layout
 
 SHAPES = [
     ((37, 5), 1),
@@ -139,6 +139,26 @@ def test_the_same_bits_from_any_address(offset):
     moved = raw[offset : offset + x.nbytes].view(np.float32).reshape(x.shape)
     moved[...] = x
     np.testing.assert_array_equal(nbsmce.softmax(moved), nbsmce.softmax(x))
+
+
+@pytest.mark.parametrize(
+    ("shape", "threads", "expected"),
+    [
+        ((1, 10, 33), 1, True),
+        ((1, 10, 32), 1, False),  # rows abreast would be half idle
+        ((1, 4096, 64), 1, True),
+        ((1, 4097, 64), 1, False),  # more than a chunk
+        ((1, 10, 64), 2, True),
+        ((1, 10, 64), 3, False),  # rows abreast would busy four threads
+        ((2, 10, 64), 4, True),
+    ],
+)
+def test_which_rows_are_in_bundles(shape, threads, expected):
+    x = np.zeros(shape, np.float32)
+    assert launch.in_bundles(threads, x, x.copy(), np.empty((0, 0, 0), np.uint8), 1) == expected
+    assert not launch.in_bundles(threads, x, np.zeros((*shape[:2], 2 * shape[2]), np.float32)[..., ::2])
+    assert not launch.in_bundles(threads, x.astype(np.float16))
+    assert not launch.in_bundles(threads, x[0])
 
 
 # -- slabs -------------------------------------------------------------------------------------------------------------
