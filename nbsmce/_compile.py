@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import llvmlite
 import numba
@@ -121,6 +121,14 @@ class Kernel(dict):
         made._cache = _Stored(self.function)
         entry: Callable[..., Any] = made.compile(self.signature(*(STORAGE.get(part, part) for part in key)))
         return entry
+
+
+class Kernels(NamedTuple):
+    """Kernels that do the same, with the same keys."""
+
+    whole: Kernel  # for any rows
+    bundled: Kernel | None  # for rows abreast in bundles
+    split: Kernel | None  # for rows that are few and long
 
 
 def kernel(signature: Callable[..., tuple[types.Type, ...]]) -> Callable[[Callable[..., Any]], Kernel]:

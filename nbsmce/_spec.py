@@ -20,6 +20,11 @@ class LossSpec(NamedTuple):
     softcap: float  # 0 is none
     sync: bool = False  # wait for a GPU to check the class indices
 
+    @property
+    def usual(self) -> bool:
+        """Whether no option changes the logits, or gives mass to other classes than the target."""
+        return self.label_smoothing == 0.0 and self.logit_scale == 1.0 and self.softcap == 0.0
+
 
 class Wanted(NamedTuple):
     """Which results a call is for."""

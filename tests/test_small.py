@@ -7,7 +7,8 @@ import pytest
 from cases import random_logits
 
 import nbsmce
-from nbsmce._cpu import functions, host, launch, small
+from nbsmce._cpu import host, launch, small
+from nbsmce._cpu.softmax import SOFTMAX
 
 MATRICES = [(1, 10), (3, 1), (15, 32), (16, 33), (16, 32), (1500, 7), (7, 500), (1, launch.SERIAL_WORK - 1)]
 SCALARS = (0.25, np.float32(-3), np.float64(np.nan))
@@ -332,5 +333,5 @@ def test_errors_of_losses_are_those_of_the_general_way(shape, options, taken):
 
 @pytest.mark.parametrize(("shape", "axis", "bundled"), [((5, 40), 0, True), ((5, 30), 0, False), ((40, 5), 1, False)])
 def test_rows_side_by_side_are_in_bundles(shape, axis, bundled):
-    found = small.prepared(functions._SOFTMAX, 1, axis, np.ones(shape))
-    assert (found.entry is functions._SOFTMAX[1][3, "d"]) == bundled
+    found = small.prepared(SOFTMAX, 1, axis, np.ones(shape))
+    assert (found.entry is SOFTMAX.bundled[3, "d"]) == bundled

@@ -157,7 +157,6 @@ def test_a_row_in_parts(dtype, monkeypatch):
     ("shape", "dtype"), [*(((18, 70), d) for d in DTYPES), ((3, 20), "float32"), ((1, 4100), "float32")]
 )
 def test_results_past_the_cache(shape, dtype, monkeypatch):
-
     x = random_logits(shape, dtype)
     y, t = nbsmce.softmax(random_logits(shape, dtype, seed=1)), np.arange(shape[0])
     memory = np.zeros((shape[0], 2 * shape[1] + 3), x.dtype)

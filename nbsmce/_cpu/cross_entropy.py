@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from numba import float64, int64, intp
 
 from .. import _formula
-from .._compile import MEMORY, STATES, array, kernel
+from .._compile import MEMORY, STATES, Kernels, array, kernel
 from .chunks import Logits, chunk_logits, fetch_ahead, readable, room_at, rooms, several_chunks, simple_units
 from .gradients import exponential
 from .lanes import (
@@ -117,7 +117,8 @@ class _CrossEntropy(Work):
         self.spread = False if u.simple else _there(y) | (smoothing != 0.0)  # every class has mass
         self.wanted = _there(dx)
         self.streamed = streamable(dx, u, streamed, x)
-        self.into_out = self.wanted & plain(dx, u) & invert(self.capped) & invert(self.streamed)
+        into_out = self.wanted & plain(dx, u) & invert(self.capped) & invert(self.streamed)
+        self.into_out = u.bundle or into_out  # a bundle has no other place, and keeps none where no gradient is wanted
         self.several = several_chunks(u, x.p)
         self.has_room = u.simple or (invert(self.several) | self.into_out | self.room_e.whole)
         self.keep = self.wanted & self.has_room
@@ -145,9 +146,7 @@ class _CrossEntropy(Work):
     def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""
         out = view(self.results.gradient, self.u, r)
-        return branch(
-            self.u.bundle or self.into_out, lambda: inside(out, v0, self.u), lambda: room_at(self.room_e, v0, r)
-        )
+        return branch(self.into_out, lambda: inside(out, v0, self.u), lambda: room_at(self.room_e, v0, r))
 
     def logits(self, v0, n, r, fresh=True):
         scale, softcap = self.options.scale, self.options.softcap
@@ -355,6 +354,8 @@ def split_cross_entropy(
         ignore_index, streamed, sums, states, scratch, grain, launcher, threads,
     )  # fmt: skip
 
+
+CROSS_ENTROPY = Kernels(cross_entropy, bundled_cross_entropy, split_cross_entropy)
 
 _inspect, _add_rows = in_njit(inspect), in_njit(add_rows)
 

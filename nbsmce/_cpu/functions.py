@@ -7,30 +7,20 @@ from typing import Any
 import numpy as np
 
 from .. import _arrays
-from . import gradients, host, small
-from . import logsumexp as logsumexp_kernels
-from . import softmax as softmax_kernels
+from . import host, small
+from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
 from .layout import over_rows
-
-# Kernels that do the same: for any rows, for rows in bundles, for rows that are few and long.
-_SOFTMAX = softmax_kernels.softmax, softmax_kernels.bundled_softmax, softmax_kernels.split_softmax
-_SOFTMAX_BACKWARD = gradients.softmax_backward, gradients.bundled_softmax_backward, gradients.split_softmax_backward
-_LOGSUMEXP = logsumexp_kernels.logsumexp, logsumexp_kernels.bundled_logsumexp, logsumexp_kernels.split_logsumexp
-_WEIGHTED = logsumexp_kernels.weighted_logsumexp, None, logsumexp_kernels.split_weighted_logsumexp
-_LOGSUMEXP_BACKWARD = (
-    gradients.logsumexp_backward,
-    gradients.bundled_logsumexp_backward,
-    gradients.split_logsumexp_backward,
-)
+from .logsumexp import LOGSUMEXP, WEIGHTED
+from .softmax import SOFTMAX
 
 # -- softmax -----------------------------------------------------------------------------------------------------------
 
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
-    short = small.prepared(_SOFTMAX, 1, axis, x) if where is None else None
+    short = small.prepared(SOFTMAX, 1, axis, x) if where is None else None
     if short and (y := small.room(short, out, x)) is not None:
         seen, made = (x, y) if short.view is None else (short.view(x), short.view(y))
         short.entry(seen, short.no_mask, made, log, 0, *short.last)
@@ -45,7 +35,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
         data, *given, results = views
         hidden = given[0] if given else no_mask(data)
         past_cache = streamed(memory, data, kept=not log)
-        launch(*_SOFTMAX, data, data, hidden, results, log, past_cache, rooms=1, usual=mask is None)
+        launch(*SOFTMAX, data, data, hidden, results, log, past_cache, rooms=1, usual=mask is None)
 
     if memory.size:
         inputs = [operand.data] if mask is None else [operand.data, mask]
@@ -55,7 +45,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
 def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     """The gradient of softmax, or of its logarithm."""
-    short = small.prepared(_SOFTMAX_BACKWARD, 2, axis, dy, y)
+    short = small.prepared(SOFTMAX_BACKWARD, 2, axis, dy, y)
     if short and (dx := small.room(short, out, dy, y)) is not None:
         seen = (dy, y, dx) if short.view is None else [short.view(a) for a in (dy, y, dx)]
         short.entry(*seen, log, 0, *short.last)
@@ -68,7 +58,7 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     memory = host.result_memory(out, "out", shape, above.kind)
 
     def work(views: list[np.ndarray], _: int) -> None:
-        launch(*_SOFTMAX_BACKWARD, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
+        launch(*SOFTMAX_BACKWARD, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
 
     if memory.size:
         over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2)
@@ -93,7 +83,7 @@ def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
     plain = b is None and where is None and out is None and not keepdims and not return_sign
-    if plain and (short := small.prepared(_LOGSUMEXP, 1, axis, x)):
+    if plain and (short := small.prepared(LOGSUMEXP, 1, axis, x)):
         rows = np.empty(short.rows, x.dtype)
         short.entry(x if short.view is None else short.view(x), short.no_mask, rows, *short.last)
         return rows if x.ndim == 2 else rows.reshape(short.shape)[()]
@@ -120,10 +110,10 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
         rows = slice(first, first + data.size // data.shape[1])
         part = lse.reshape(-1)[rows]
         if factors is None:
-            launch(*_LOGSUMEXP, data, data, hidden, part, rooms=1, usual=mask is None)
+            launch(*LOGSUMEXP, data, data, hidden, part, rooms=1, usual=mask is None)
         else:
             signs = sign.reshape(-1)[rows]
-            launch(*_WEIGHTED, data, data, views[1], hidden, part, signs, rooms=2)
+            launch(*WEIGHTED, data, data, views[1], hidden, part, signs, rooms=2)
 
     if operand.data.size:
         over_rows([a for a in (operand.data, factors, mask) if a is not None], [], axes, work)
@@ -141,7 +131,7 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
-    if short := small.prepared(_LOGSUMEXP_BACKWARD, 1, axis, x):
+    if short := small.prepared(LOGSUMEXP_BACKWARD, 1, axis, x):
         above, total = small.of_rows(short, dlse, x.dtype), small.of_rows(short, lse, x.dtype)
         if above is not None and total is not None and (dx := small.room(short, out, x, above, total)) is not None:
             seen, made = (x, dx) if short.view is None else (short.view(x), short.view(dx))
@@ -158,7 +148,7 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
         data, gradient = views
         rows = slice(first, first + data.size // data.shape[1])
         past_cache = streamed(memory, data, kept=False)
-        launch(*_LOGSUMEXP_BACKWARD, data, data, above[rows], total[rows], gradient, past_cache, rooms=1)
+        launch(*LOGSUMEXP_BACKWARD, data, data, above[rows], total[rows], gradient, past_cache, rooms=1)
 
     if memory.size:
         over_rows([operand.data], [memory], axes, work, [above, total], new=out is None)

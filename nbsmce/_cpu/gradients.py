@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import intp
 
-from .._compile import MEMORY, STATES, array, kernel
+from .._compile import MEMORY, STATES, Kernels, array, kernel
 from .chunks import readable, room_at, rooms, several_chunks, simple_units
 from .lanes import any_lane, branch, fma, is_half, load, narrow, select, splat, wide, zeros
 from .lanes.storage import computed_type
@@ -163,3 +163,7 @@ def bundled_logsumexp_backward(x, dlse, lse, out, streamed, scratch, grain, laun
 def split_logsumexp_backward(x, dlse, lse, out, streamed, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
     _lse_split(x, dlse, lse, out, streamed, states, scratch, grain, launcher, threads)
+
+
+SOFTMAX_BACKWARD = Kernels(softmax_backward, bundled_softmax_backward, split_softmax_backward)
+LOGSUMEXP_BACKWARD = Kernels(logsumexp_backward, bundled_logsumexp_backward, split_logsumexp_backward)

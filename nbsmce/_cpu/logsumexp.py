@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import uint8
 
-from .._compile import MEMORY, STATES, array, kernel
+from .._compile import MEMORY, STATES, Kernels, array, kernel
 from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, simple_units, stage
 from .lanes import at, lanes_below, load, load_logits, select, splat, store, wide, zeros
 from .lanes.storage import computed_type
@@ -133,3 +133,7 @@ def weighted_logsumexp(x, b, mask, lse, sign, scratch, grain, launcher, threads)
 def split_weighted_logsumexp(x, b, mask, lse, sign, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
     _weighted_split(x, b, mask, lse, sign, states, scratch, grain, launcher, threads)
+
+
+LOGSUMEXP = Kernels(logsumexp, bundled_logsumexp, split_logsumexp)
+WEIGHTED = Kernels(weighted_logsumexp, None, split_weighted_logsumexp)

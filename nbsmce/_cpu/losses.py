@@ -80,7 +80,7 @@ def cross_entropy(
     numbers = options(spec, upstream)
     of_rows = targets.indices, sample, above, given_lse, loss, aux.lse, aux.z_loss, aux.predicted
 
-    usual = y is None and not wanted.aux and (spec.label_smoothing, spec.softcap, spec.logit_scale) == (0.0, 0.0, 1.0)
+    usual = y is None and not wanted.aux and spec.usual
 
     def work(views: list[np.ndarray], first_row: int) -> None:
         empty = views[0][:0]
@@ -92,7 +92,7 @@ def cross_entropy(
             indices, *given, losses, lses, z_losses, predicted = parts(of_rows, at)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels.cross_entropy, kernels.bundled_cross_entropy, kernels.split_cross_entropy, x,
+                *kernels.CROSS_ENTROPY, x,
                 x, probabilities, indices, weights, *given, losses, weighted, lses, z_losses, predicted, dx, numbers,
                 spec.ignore_index, past_cache, sums, rooms=3, usual=usual, more=probabilities.dtype.char,
             )  # fmt: skip

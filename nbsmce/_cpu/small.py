@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._compile import Kernel
+from .._compile import Kernels
 from .._spec import LossSpec, Wanted
-from . import cross_entropy as losses
 from . import host, launch
+from .cross_entropy import CROSS_ENTROPY
 from .layout import abreast, is_apart
 from .row_sums import RowSum, mean, options, reduced
 from .row_targets import INT64, NO_INDICES, denominator
@@ -48,22 +48,22 @@ _local = threading.local()
 
 
 def prepared(
-    kernels: tuple[Kernel, Kernel | None, Kernel | None], rooms: int, axis: Any, x: Any, y: Any = None, types: int = 1
+    kernels: Kernels, rooms: int, axis: Any, x: Any, y: Any = None, types: int = 1, usual: bool = True
 ) -> Prepared | None:
     """How one of the kernels is called for an array, or for two alike; None if there is more to decide than that.
 
-    The kernels are those of :func:`~nbsmce._cpu.launch.launch`, always the same tuple. ``types`` is how many storage
-    types they are compiled for: all are that of the array.
+    ``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
+    :func:`~nbsmce._cpu.launch.launch`.
     """
     if type(axis) is not int or type(x) is not np.ndarray or x.size >= launch.SERIAL_WORK:
         return None
     if y is not None and (type(y) is not np.ndarray or y.shape != x.shape or y.dtype != x.dtype):
         return None
-    key = id(kernels), axis, x.shape, x.dtype
+    key = id(kernels), usual, axis, x.shape, x.dtype
     try:
         found: Prepared | None = _local.known[key]
     except (AttributeError, KeyError):
-        found = _prepare(*kernels[:2], rooms, axis, x, types)
+        found = _prepare(kernels, rooms, axis, x, types, usual)
         if len(_local.__dict__.setdefault("known", {})) >= _MOST:
             _local.known.clear()
         _local.known[key] = found
@@ -72,17 +72,15 @@ def prepared(
     return found
 
 
-def _prepare(
-    kernel: Kernel, bundled: Kernel | None, rooms: int, axis: int, x: np.ndarray, types: int
-) -> Prepared | None:
+def _prepare(kernels: Kernels, rooms: int, axis: int, x: np.ndarray, types: int, usual: bool) -> Prepared | None:
     if x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
         return None
     axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
     rows = shape[:axis] + shape[axis + 1 :]
     view, made = _view_of(axis, shape), np.empty(shape, x.dtype)
     seen = made if view is None else view(made)
-    if bundled is not None and launch.in_bundles(1, seen):
-        kernel = bundled
+    bundled = kernels.bundled if usual and launch.in_bundles(1, seen) else None
+    kernel = kernels.whole if bundled is None else bundled
     nbytes, grain = launch.plan(seen.shape, char, rooms)
     entry, contiguous = kernel[seen.ndim, *[char] * types], x.ndim > 2 or axis < x.ndim - 1
     last = host.scratch(1, nbytes), grain, 0, 1
@@ -126,18 +124,13 @@ def of_rows(short: Prepared, a: Any, dtype: np.dtype) -> np.ndarray | None:
     return a if a.ndim == 1 else a.reshape(-1)
 
 
-_USUAL = losses.cross_entropy, losses.bundled_cross_entropy, None
-_ANY = losses.cross_entropy, None, None
-
-
 def cross_entropy(
     logits: Any, target: Any, axis: Any, spec: LossSpec, wanted: Wanted, dloss: Any, lse: Any, out: Any
 ) -> tuple[Any, Any, None] | None:
     """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
     if dloss is not None and (not isinstance(dloss, (float, np.floating)) or spec.reduction == "none"):
         return None
-    usual = (spec.label_smoothing, spec.softcap, spec.logit_scale) == (0.0, 0.0, 1.0)
-    short = prepared(_USUAL if usual else _ANY, 3, axis, logits, types=2)  # of logits and of probabilities
+    short = prepared(CROSS_ENTROPY, 3, axis, logits, types=2, usual=spec.usual)  # of logits and of probabilities
     if not short:
         return None
     indices = of_rows(short, target, INT64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import intp, uint8
 
-from .._compile import MEMORY, STATES, array, kernel
+from .._compile import MEMORY, STATES, Kernels, array, kernel
 from .chunks import chunk_logits, fetch_ahead, masked_logits, room_at, rooms, several_chunks, simple_units
 from .lanes import absolute, branch, fma, invert, load, narrow, select, wide, zeros
 from .passes import Work, two_passes
@@ -166,3 +166,6 @@ def bundled_softmax(x, mask, out, log, streamed, scratch, grain, launcher, threa
 def split_softmax(x, mask, out, log, streamed, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
     _split(x, mask, out, log, streamed, states, scratch, grain, launcher, threads)
+
+
+SOFTMAX = Kernels(softmax, bundled_softmax, split_softmax)

@@ -96,7 +96,7 @@ def packed_from(a, v, u):
 
 def inside(a, v, u):
     """The same for a plain view, as what the numbers are computed in."""
-    return Vectors(place(a, v), a.step) if u.bundle else computed(place(a, v), a.p)
+    return packed_from(a._replace(p=computed(a.p, a.p)), v, u)
 
 
 def fetch(a, v, k):
@@ -128,8 +128,8 @@ def unpack(a, v0, n, u, room):
         k = smaller(LANES, n - block)
         p = place(a, v0 + block)
         rows = [_tile_row(p, i * a.lane, k, i < u.rows) for i in range(LANES)]
-        for i, vector in enumerate(transposed(rows)):
-            branch(i < k, lambda i=i, vector=vector: store(at(room, block + i), vector))
+        for i, column in enumerate(transposed(rows)):
+            branch(i < k, lambda i=i, column=column: store(at(room, block + i), column))
 
 
 def _tile_row(p, offset, k, there):

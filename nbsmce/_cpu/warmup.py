@@ -5,39 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from .._compile import JIT, Kernel
+from .._compile import JIT, Kernel, Kernels
 from . import host
-from .cross_entropy import bundled_cross_entropy, cross_entropy, inspect_targets, split_cross_entropy, total_of_rows
-from .gradients import (
-    bundled_logsumexp_backward,
-    bundled_softmax_backward,
-    logsumexp_backward,
-    softmax_backward,
-    split_logsumexp_backward,
-    split_softmax_backward,
-)
+from .cross_entropy import CROSS_ENTROPY, inspect_targets, total_of_rows
+from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .launch import BUNDLED
-from .logsumexp import (
-    bundled_logsumexp,
-    logsumexp,
-    split_logsumexp,
-    split_weighted_logsumexp,
-    weighted_logsumexp,
-)
+from .logsumexp import LOGSUMEXP, WEIGHTED
 from .nll import nll
-from .softmax import bundled_softmax, softmax, split_softmax
+from .softmax import SOFTMAX
 from .team import team
 
-# Of each function the kernel for rows in bundles, then the others.
-_SOFTMAX = bundled_softmax, softmax, split_softmax
-_SOFTMAX_BACKWARD = bundled_softmax_backward, softmax_backward, split_softmax_backward
-_BY_FUNCTION: dict[str, tuple[Kernel, ...]] = {
-    "softmax": _SOFTMAX,
-    "log_softmax": _SOFTMAX,
-    "logsumexp": (bundled_logsumexp, logsumexp, split_logsumexp, weighted_logsumexp, split_weighted_logsumexp),
-    "softmax_backward": _SOFTMAX_BACKWARD,
-    "log_softmax_backward": _SOFTMAX_BACKWARD,
-    "logsumexp_backward": (bundled_logsumexp_backward, logsumexp_backward, split_logsumexp_backward),
+_BY_FUNCTION: dict[str, tuple[Kernels, ...]] = {
+    "softmax": (SOFTMAX,),
+    "log_softmax": (SOFTMAX,),
+    "logsumexp": (LOGSUMEXP, WEIGHTED),
+    "softmax_backward": (SOFTMAX_BACKWARD,),
+    "log_softmax_backward": (SOFTMAX_BACKWARD,),
+    "logsumexp_backward": (LOGSUMEXP_BACKWARD,),
 }
 _LOSSES = ("cross_entropy", "cross_entropy_with_grad", "cross_entropy_backward", "nll_loss", "nll_loss_backward")
 FUNCTIONS = (*_BY_FUNCTION, *_LOSSES)
@@ -46,11 +30,9 @@ STORAGE = {name: dtype.char for name, dtype in host.DATA.items()}
 
 def _needed(function: str, char: str) -> Iterator[tuple[Kernel, tuple[Any, ...]]]:
     """The kernels of a function, and their keys."""
-    if function in _BY_FUNCTION:
-        bundled, *others = _BY_FUNCTION[function]
-        yield from ((kernel, (ndim, char)) for kernel in others for ndim in (2, 3))
-        if char in BUNDLED:
-            yield bundled, (3, char)
+    for kernels in _BY_FUNCTION.get(function, ()):
+        yield from _of(kernels, char)
+    if function not in _LOSSES:
         return
     computed = "d" if char == "d" else "f"
     yield inspect_targets, (computed,)
@@ -58,11 +40,16 @@ def _needed(function: str, char: str) -> Iterator[tuple[Kernel, tuple[Any, ...]]
     if function.startswith("nll"):
         yield nll, (3, char)
         return
-    if char in BUNDLED:
-        yield bundled_cross_entropy, (3, char, char)
     for probabilities in dict.fromkeys((char, computed)):
-        for kernel in (cross_entropy, split_cross_entropy):
-            yield from ((kernel, (ndim, char, probabilities)) for ndim in (2, 3))
+        yield from _of(CROSS_ENTROPY, char, probabilities)
+
+
+def _of(kernels: Kernels, char: str, *more: str) -> Iterator[tuple[Kernel, tuple[Any, ...]]]:
+    for kernel in (kernels.whole, kernels.split):
+        if kernel is not None:
+            yield from ((kernel, (ndim, char, *more)) for ndim in (2, 3))
+    if kernels.bundled is not None and char in BUNDLED:
+        yield kernels.bundled, (3, char, *more)
 
 
 def missing(functions: tuple[str, ...], dtypes: tuple[str, ...]) -> list[tuple[str, Kernel, tuple[Any, ...]]]:

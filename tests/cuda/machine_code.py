@@ -216,7 +216,7 @@ def summary(results: Iterable[tuple[int, Kernel, Found]]) -> str:
     return "\n".join(lines)
 
 
-_chosen: list[dict[int, Kernel]] = []
+_chosen: list[dict[int, Kernel]] = []  # what the processes that are forked find there
 
 
 def _compile(number: int) -> tuple[int, dict[int, Found]]:
@@ -227,15 +227,15 @@ def main(arguments: list[str]) -> int:
     """Compile every kernel whose name has all the words that are given, for the capabilities that are given."""
     capabilities = [int(a) for a in arguments if a.isdigit()] or list(CAPABILITIES)
     words = [a for a in arguments if not a.isdigit()]
-    every = _chosen
-    every += [f for f in forms_of_every_kernel(capabilities) if all(w in f[capabilities[0]].name for w in words)]
+    every = forms_of_every_kernel(capabilities)
+    _chosen.extend(f for f in every if all(w in f[capabilities[0]].name for w in words))
     print(HEADING)
     results = []
     # processes that end make room: Numba keeps what it has compiled
     with multiprocessing.get_context("fork").Pool(maxtasksperchild=50) as pool:
-        for number, found in pool.imap_unordered(_compile, range(len(every))):
+        for number, found in pool.imap_unordered(_compile, range(len(_chosen))):
             for capability, one in found.items():
-                results.append((capability, every[number][capability], one))
+                results.append((capability, _chosen[number][capability], one))
                 print(line(*results[-1]), flush=True)
     print(summary(results))
     return 1 if any(wrong(kernel, found) for _, kernel, found in results) else 0
