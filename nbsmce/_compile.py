@@ -25,6 +25,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 from numba.core.sigutils import normalize_signature
 
+from ._borrowed import Borrowed
 from ._interrupts import postponed
 from ._store import store
 
@@ -39,13 +40,13 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def array(dtype: types.Type, ndim: int) -> types.Array:
+def array(dtype: types.Type, ndim: int) -> Borrowed:
     """The Numba type that any array of this dtype and dimension converts to.
 
     Layout "A", read-only and unaligned are the weakest promises, so arrays of every layout reach the same compiled
     code without a copy. Kernels write through pointers, and only to arrays that Python checked for being writeable.
     """
-    return types.Array(dtype, ndim, "A", readonly=True, aligned=False)
+    return Borrowed(dtype, ndim, "A", readonly=True, aligned=False)
 
 
 TEAM = (types.intp, types.intp, types.intp)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._dispatch import backend
+from ._prepared import short
 from ._spec import Wanted, loss_spec
 
 _LOSS = Wanted(loss=True, gradient=False, aux=False)
@@ -121,6 +122,9 @@ def cross_entropy(
     (array([0, 1, 2]), array([ True, False, False]))
     """
     spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap, check)
+    call = short(_LOSS, axis, logits, spec) if weight is None and sample_weight is None and not return_aux else None
+    if call and (results := call(logits, target, None, None, None)) is not None:
+        return results[0]
     chosen = backend({"logits": logits, "target": target, "weight": weight, "sample_weight": sample_weight})
     wanted = _LOSS_AUX if return_aux else _LOSS
     loss, _, aux = chosen.cross_entropy(logits, target, axis, weight, sample_weight, spec, wanted)
@@ -217,6 +221,9 @@ def cross_entropy_with_grad(
            [ 0.054,  0.401, -0.456]])
     """
     spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap, check)
+    call = short(_BOTH, axis, logits, spec) if weight is None and sample_weight is None and not return_aux else None
+    if call and (results := call(logits, target, dloss, None, out)) is not None:
+        return results
     chosen = backend(
         {
             "logits": logits,
@@ -308,6 +315,9 @@ def cross_entropy_backward(
     array([[-0.341,  0.242,  0.099]])
     """
     spec = loss_spec(ignore_index, reduction, label_smoothing, z_loss, logit_scale, softcap, check)
+    call = short(_GRADIENT, axis, logits, spec) if weight is None and sample_weight is None else None
+    if call and (results := call(logits, target, dloss, lse, out)) is not None:
+        return results[1]
     chosen = backend(
         {
             "dloss": dloss,

@@ -92,7 +92,7 @@ def _checked(
     return LossSpec(ignored, reduction, smoothing, z_loss, logit_scale, cap, check == "sync")
 
 
-_remembered = functools.lru_cache(maxsize=256)(_checked)
+_remembered = functools.lru_cache(maxsize=256, typed=True)(_checked)  # an index of 0 is one, 0.0 is none
 
 
 def loss_spec(*options: Any) -> LossSpec:

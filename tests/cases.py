@@ -89,9 +89,19 @@ def ulps(actual: np.ndarray, exact: np.ndarray) -> np.ndarray:
     return np.abs(np.asarray(actual).astype(np.longdouble) - exact) / unit
 
 
+def go_the_general_way(monkeypatch) -> None:
+    """From now on arrays of any size are handled as large ones are."""
+    from nbsmce import _prepared
+    from nbsmce._cpu import launch
+
+    monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+    _prepared.forget()
+
+
 def write_past_the_cache(monkeypatch) -> None:
     """From now on results of any size go past the cache, by the general way: that for small arrays never writes so."""
     from nbsmce._cpu import launch
 
-    for limit in ("STREAM_BYTES", "STREAM_ROW", "STREAM_ROW_KEPT", "SERIAL_WORK"):
+    for limit in ("STREAM_BYTES", "STREAM_ROW", "STREAM_ROW_KEPT"):
         monkeypatch.setattr(launch, limit, 0)
+    go_the_general_way(monkeypatch)

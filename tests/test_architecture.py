@@ -18,10 +18,11 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED = {
     "_cpu.lanes.storage": set(),
     "_cpu.lanes": {"_compile", "_cpu.lanes"},
-    "_cpu": {"_compile", "_formula", "_arrays", "_spec", "_threads", "_cpu"},
+    "_cpu": {"_compile", "_formula", "_arrays", "_prepared", "_spec", "_threads", "_cpu"},
     "_cuda.launch": {"_store", "_cuda"},
     "_cuda": {"_formula", "_arrays", "_spec", "_cuda"},
-    "_compile": {"_interrupts", "_store"},
+    "_borrowed": set(),
+    "_compile": {"_borrowed", "_interrupts", "_store"},
     "_formula": set(),
     "_arrays": set(),
     "_spec": set(),
@@ -29,15 +30,16 @@ ALLOWED = {
     "_store": {""},  # when the package was imported
     "_threads": set(),
     "_dispatch": {"_interrupts"},
-    "_softmax": {"_dispatch"},
-    "_losses": {"_dispatch", "_spec"},
+    "_prepared": set(),
+    "_softmax": {"_dispatch", "_prepared"},
+    "_losses": {"_dispatch", "_prepared", "_spec"},
     "_nll": {"_dispatch", "_spec"},
     "_cli": {"_cli", "_cuda.driver", "_store", "_threads", "_warmup", ""},
     "_warmup": {"_cpu.warmup"},
     "__main__": {"_cli"},
     "": {"_softmax", "_losses", "_nll", "_spec", "_threads", "_warmup"},
 }
-NUMBA = ("_compile", "_store", "_cpu", "_cuda")
+NUMBA = ("_borrowed", "_compile", "_store", "_cpu", "_cuda")
 
 
 def module_of(path: Path) -> str:

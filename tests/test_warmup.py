@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from cases import DTYPES
+from cases import DTYPES, go_the_general_way
 
 import nbsmce
 from nbsmce._compile import JIT, Kernel
@@ -38,7 +38,7 @@ def test_nothing_is_left_to_compile(dtype, monkeypatch):
 
     nbsmce.warmup(dtypes=[dtype])
     monkeypatch.setattr(Kernel, "_compiled", lambda self, key: pytest.fail(f"{self.function.__name__}, {key}"))
-    monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+    go_the_general_way(monkeypatch)
     monkeypatch.setattr(launch, "_LONG", 0)
     rng = np.random.default_rng(0)
     for shape, axis in (((3, 5), 1), ((3, 9000), 1), ((9000, 3), 0), ((40, 5), 1), ((2, 3, 4), 1)):

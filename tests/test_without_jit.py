@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import reference
-from cases import DTYPES, dtype_of, eps_of, random_logits, write_past_the_cache
+from cases import DTYPES, dtype_of, eps_of, go_the_general_way, random_logits, write_past_the_cache
 from test_layouts import everything, same
 
 import nbsmce
@@ -143,7 +143,7 @@ def test_a_row_in_parts(dtype, monkeypatch):
 
     whole = results()
     monkeypatch.setattr(launch, "team", TwoThreads())
-    monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+    go_the_general_way(monkeypatch)
     used = set()
     monkeypatch.setattr(
         Kernel, "__getitem__", lambda self, key: used.add(self.function.__name__) or dict.__getitem__(self, key), False

@@ -8,6 +8,7 @@ class that is not the target; the target of a class index, where the difference 
 
 from __future__ import annotations
 
+from math import nan
 from typing import Any, NamedTuple
 
 from numba import float64, int64, intp
@@ -40,10 +41,12 @@ from .passes import Work, two_passes
 from .softmax import quotient, scaled, smallest_kept
 from .sums import NO_CLASS, State, decay, exponential_sum, exponentials, largest, log_sum
 from .targets import (
+    DIVISOR,
+    MEAN,
     Mass,
     add_rows,
+    begin,
     first_largest,
-    inspect,
     optional_of_rows,
     put_at_targets,
     row_targets,
@@ -88,7 +91,7 @@ class Options(NamedTuple):
     ignore_index: Any
 
 
-_WEIGHTED, _DX, _SUMS = 8, 12, 16  # the places of these among the arguments
+_WEIGHTED, _DX, _NUMBERS, _SUMS = 8, 12, 13, 16  # the places of these among the arguments
 
 
 def _there(a):
@@ -141,7 +144,8 @@ class _CrossEntropy(Work):
 
     @staticmethod
     def result(*arrays):
-        return add_rows(arrays[_WEIGHTED], arrays[_SUMS])
+        numbers, total = arrays[_NUMBERS], add_rows(arrays[_WEIGHTED], arrays[_SUMS])
+        return branch(numbers.shape[0] > MEAN, lambda: total / peek(numbers.p, DIVISOR), lambda: total)
 
     def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""
@@ -311,6 +315,9 @@ class _CrossEntropy(Work):
 _whole, _bundled, _split = two_passes(_CrossEntropy)
 
 
+_begin = in_njit(begin)
+
+
 def _signature(ndim, t, y):
     f = computed_type(t)
     rows, counts, sums = array(f, 1), array(int64, 1), array(float64, 1)
@@ -324,7 +331,12 @@ def cross_entropy(
     x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers, ignore_index,
     streamed, sums, scratch, grain, launcher, threads,
 ):  # fmt: skip
-    """The results of :class:`Wanted`; returns the sum of the losses: those in ``weighted``, and what ``sums`` holds."""
+    """The results of :class:`Wanted`; returns the sum of the losses: those in ``weighted``, and what ``sums`` holds.
+
+    If it looks at the targets, it returns the mean for a mean, and NaN where one is no class, having written nothing.
+    """
+    if _begin(x, target, weight, sample, numbers, ignore_index) != NO_CLASS:
+        return nan
     return _whole(
         x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
         ignore_index, streamed, sums, scratch, grain, launcher, threads,
@@ -337,6 +349,8 @@ def bundled_cross_entropy(
     streamed, sums, scratch, grain, launcher, threads,
 ):  # fmt: skip
     """The same for rows abreast in bundles."""
+    if _begin(x, target, weight, sample, numbers, ignore_index) != NO_CLASS:
+        return nan
     return _bundled(
         x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers,
         ignore_index, streamed, sums, scratch, grain, launcher, threads,
@@ -356,17 +370,3 @@ def split_cross_entropy(
 
 
 CROSS_ENTROPY = Kernels(cross_entropy, bundled_cross_entropy, split_cross_entropy)
-
-_inspect, _add_rows = in_njit(inspect), in_njit(add_rows)
-
-
-@kernel(lambda f: (array(int64, 1), array(f, 1), array(f, 1), int64, int64, array(float64, 1)))
-def inspect_targets(target, weight, sample, classes, ignore_index, denominator):
-    """See :func:`nbsmce._cpu.targets.inspect`."""
-    return _inspect(target, weight, sample, classes, ignore_index, denominator)
-
-
-@kernel(lambda: (array(float64, 1), array(float64, 2)))
-def total_of_rows(values, sums):
-    """See :func:`nbsmce._cpu.targets.add_rows`."""
-    return _add_rows(values, sums)

@@ -20,10 +20,8 @@ from .softmax import SOFTMAX
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
-    short = small.prepared(SOFTMAX, 1, axis, x) if where is None else None
-    if short and (y := small.room(short, out, x)) is not None:
-        seen, made = (x, y) if short.view is None else (short.view(x), short.view(y))
-        short.entry(seen, short.no_mask, made, log, 0, *short.last)
+    call = small.prepared(small.softmax, "softmax", axis, x, log) if where is None else None
+    if call and (y := call(x, out)) is not None:
         return y
     operand = host.floating(x, "x")
     shape = operand.data.shape
@@ -45,10 +43,8 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
 def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     """The gradient of softmax, or of its logarithm."""
-    short = small.prepared(SOFTMAX_BACKWARD, 2, axis, dy, y)
-    if short and (dx := small.room(short, out, dy, y)) is not None:
-        seen = (dy, y, dx) if short.view is None else [short.view(a) for a in (dy, y, dx)]
-        short.entry(*seen, log, 0, *short.last)
+    call = small.prepared(small.softmax_backward, "softmax_backward", axis, dy, log)
+    if call and (dx := call(dy, y, out)) is not None:
         return dx
     above, below = _together(host.floating(dy, "dy"), host.floating(y, "y"))
     shape = above.data.shape
@@ -83,10 +79,9 @@ def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
     plain = b is None and where is None and out is None and not keepdims and not return_sign
-    if plain and (short := small.prepared(LOGSUMEXP, 1, axis, x)):
-        rows = np.empty(short.rows, x.dtype)
-        short.entry(x if short.view is None else short.view(x), short.no_mask, rows, *short.last)
-        return rows if x.ndim == 2 else rows.reshape(short.shape)[()]
+    call = small.prepared(small.logsumexp, "logsumexp", axis, x) if plain else None
+    if call and (rows := call(x)) is not None:
+        return rows
     operand, factors = host.floating(x, "x"), None
     if b is not None:
         operand, factor = _together(operand, host.floating(b, "b"))
@@ -131,12 +126,9 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
-    if short := small.prepared(LOGSUMEXP_BACKWARD, 1, axis, x):
-        above, total = small.of_rows(short, dlse, x.dtype), small.of_rows(short, lse, x.dtype)
-        if above is not None and total is not None and (dx := small.room(short, out, x, above, total)) is not None:
-            seen, made = (x, dx) if short.view is None else (short.view(x), short.view(dx))
-            short.entry(seen, above, total, made, 0, *short.last)
-            return dx
+    call = small.prepared(small.logsumexp_backward, "logsumexp_backward", axis, x)
+    if call and (dx := call(dlse, x, lse, out)) is not None:
+        return dx
     operand = host.floating(x, "x")
     shape = operand.data.shape
     axes = _arrays.class_axes(axis, len(shape))

@@ -49,9 +49,9 @@ def cross_entropy(
 ) -> tuple[Any, Any, Any]:
     """``(loss, dlogits, aux)``, None for what is not wanted."""
     if not wanted.aux and weight is None and sample_weight is None:
-        short = small.cross_entropy(logits, target, axis, spec, wanted, dloss, lse, out)
-        if short is not None:
-            return short
+        call = small.prepared(small.cross_entropy, wanted, axis, logits, wanted, spec)
+        if call and (results := call(logits, target, dloss, lse, out)) is not None:
+            return *results, None
     operand = host.floating(logits, "logits")
     data, kind = operand.data, operand.kind
     axis = _loss_axis("logits", data, axis)

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from .._spec import LossSpec
-from . import cross_entropy as kernels
 from . import host
 from .host import Kind
 from .lanes.storage import LANES
+from .targets import total_of_rows
 
 PANEL = 1 << 16
-NO_SUMS = np.empty(0, np.float64)
+NO_ROWS = np.empty(0, np.float64)
+NO_SUMS = np.empty((0, LANES))
 
 
 class RowSum:
@@ -31,14 +32,14 @@ class RowSum:
         self.count = count
         self.sums = np.zeros((2, LANES))
         self.total = 0.0
-        self._buffer = NO_SUMS
-        self._kept = NO_SUMS
+        self._buffer = NO_ROWS
+        self._kept = NO_ROWS
         self._first_kept = count
 
     def memory(self, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Where the losses of rows ``[first, stop)`` go, and what the kernel adds them to."""
         if not self.count:
-            return NO_SUMS, self.sums
+            return NO_ROWS, self.sums
         if not self._kept.size and (stop % LANES == 0 or stop == self.count):
             if self._buffer.size < stop - first:
                 self._buffer = np.empty(stop - first)
@@ -50,7 +51,7 @@ class RowSum:
     def result(self) -> float:
         """The sum over all rows."""
         if self._kept.size:
-            return float(kernels.total_of_rows[()](self._kept, self.sums))
+            return float(total_of_rows[()](self._kept, self.sums))
         return float(self.total)
 
 

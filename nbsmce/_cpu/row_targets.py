@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from .. import _arrays
-from . import cross_entropy as kernels
 from . import host
 from .host import Operand
 from .sums import NO_CLASS
+from .targets import inspect_targets
 
 INT64 = np.dtype(np.int64)
 NO_INDICES = np.empty(0, INT64)
@@ -60,8 +60,13 @@ def denominator(
 ) -> float:
     """What a mean over rows with class indices is divided by. Raises where an index is no class."""
     total = np.zeros(1)
-    kernel = kernels.inspect_targets[weight.dtype.char,]
+    kernel = inspect_targets[weight.dtype.char,]
     first = kernel(indices, weight, sample, classes, ignore_index, total)
     if first != NO_CLASS:
-        raise IndexError(_arrays.no_class(first, indices[first], rows, classes, ignore_index))
+        refuse(first, indices, classes, ignore_index, rows)
     return float(total[0])
+
+
+def refuse(position: int, indices: np.ndarray, classes: int, ignore_index: int, rows: tuple[int, ...]) -> NoReturn:
+    """Raise for a class index that is none."""
+    raise IndexError(_arrays.no_class(position, indices[position], rows, classes, ignore_index))

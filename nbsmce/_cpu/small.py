@@ -1,38 +1,96 @@
-"""The short way for small vectors and matrices: preparing the call of a kernel takes longer there than the kernel.
+"""The short way for small arrays: preparing the call of a kernel takes longer there than the kernel.
 
-It is prepared once for each shape and dtype, and kept. The kernel and so the bits are those of the general way, which
-everything takes but NumPy arrays of float32 or float64 that are vectors, matrices along the last dimension, or
-C-contiguous; errors included: ``tests/test_small.py``. docs/performance.md has what that saves.
+It is prepared once for each function, shape, dtype and set of options, and :func:`nbsmce._prepared.short` finds it
+again. The kernel and so the bits are those of the general way, which everything takes but NumPy arrays of float32 or
+float64 that are vectors, matrices along the last dimension, or C-contiguous; errors included: ``tests/test_small.py``.
+docs/performance.md has what that saves.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._compile import Kernels
+from .._prepared import keep, short
 from .._spec import LossSpec, Wanted
 from . import host, launch
 from .cross_entropy import CROSS_ENTROPY
+from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .layout import abreast, is_apart
-from .row_sums import RowSum, mean, options, reduced
-from .row_targets import INT64, NO_INDICES, denominator
+from .logsumexp import LOGSUMEXP
+from .row_sums import NO_SUMS, options
+from .row_targets import INT64, NO_INDICES, refuse
+from .softmax import SOFTMAX
+from .sums import NO_CLASS
+from .targets import ABOVE, DIVISOR, MEAN, REFUSED, UPSTREAM
+
+Call = Callable[..., Any]
+_KEPT_ROWS = 64
+"""For so many rows a prepared loss keeps the memory of their losses."""
 
 
-class Prepared(NamedTuple):
-    """How a kernel is called."""
+def prepared(make: Callable[..., Call | None], function: Any, axis: Any, x: Any, *options: Any) -> Call | None:
+    """The call that ``make(axis, x, *options)`` makes, kept for the next time under that function and its last option.
+
+    None if there is none, or has been one: then this call is out of the ordinary.
+    """
+    key = options[-1] if options else None
+    if type(axis) is not int or type(x) is not np.ndarray or short(function, axis, x, key):
+        return None
+    call = make(axis, x, *options)
+    if call is not None:
+        keep(call, function, axis, x, key)
+    return call
+
+
+class Layout(NamedTuple):
+    """How a kernel is called for arrays of one shape and dtype."""
 
     entry: Callable[..., Any]
     view: Callable[[np.ndarray], np.ndarray] | None  # of the arrays; None if they are taken as they are
     contiguous: bool  # whether they must be
-    shape: tuple[int, ...]  # without the classes
-    rows: int
+    shape: tuple[int, ...]
+    rows: tuple[int, ...]  # the shape without the classes
+    dtype: np.dtype
     no_mask: np.ndarray
     last: tuple[Any, ...]  # of the arguments
+
+    def seen(self, *arrays: np.ndarray) -> Any:
+        """The arrays as the kernel takes them."""
+        return arrays if self.view is None else map(self.view, arrays)
+
+    def takes(self, a: Any) -> bool:
+        """Whether an argument is an array of that shape and dtype."""
+        if type(a) is not np.ndarray or a.dtype is not self.dtype or a.shape != self.shape:
+            return False
+        return not self.contiguous or a.flags.c_contiguous
+
+    def ordered(self, a: np.ndarray) -> bool:
+        return not self.contiguous or a.flags.c_contiguous
+
+    def room(self, out: Any, *inputs: np.ndarray) -> np.ndarray | None:
+        """New memory for a result, or ``out``; None if there is more to decide about that."""
+        if out is None:
+            return np.empty(self.shape, self.dtype)
+        if type(out) is not np.ndarray or out.dtype is not self.dtype or out.shape != self.shape:
+            return None
+        flags = out.flags
+        if not flags.writeable or (self.contiguous and not flags.c_contiguous):
+            return None
+        apart = flags.owndata  # of two arrays that own their numbers neither lies in the other
+        for a in inputs:
+            apart = apart and a is not out and a.flags.owndata
+        return out if apart or is_apart(out, inputs, len(inputs)) else None
+
+    def of_rows(self, a: Any, dtype: np.dtype) -> np.ndarray | None:
+        """An array that has a number for each row, as the kernels read it; None for anything else."""
+        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != self.rows or not a.flags.c_contiguous:
+            return None
+        return a if len(self.rows) == 1 else a.reshape(-1) if self.rows else None
 
 
 def _row(a: np.ndarray) -> np.ndarray:
@@ -43,37 +101,12 @@ def _side_by_side(a: np.ndarray) -> np.ndarray:
     return a.T[None]
 
 
-_MOST = 1024  # prepared calls that a thread keeps
-_local = threading.local()
-
-
-def prepared(
-    kernels: Kernels, rooms: int, axis: Any, x: Any, y: Any = None, types: int = 1, usual: bool = True
-) -> Prepared | None:
-    """How one of the kernels is called for an array, or for two alike; None if there is more to decide than that.
-
-    ``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
-    :func:`~nbsmce._cpu.launch.launch`.
-    """
-    if type(axis) is not int or type(x) is not np.ndarray or x.size >= launch.SERIAL_WORK:
-        return None
-    if y is not None and (type(y) is not np.ndarray or y.shape != x.shape or y.dtype != x.dtype):
-        return None
-    key = id(kernels), usual, axis, x.shape, x.dtype
-    try:
-        found: Prepared | None = _local.known[key]
-    except (AttributeError, KeyError):
-        found = _prepare(kernels, rooms, axis, x, types, usual)
-        if len(_local.__dict__.setdefault("known", {})) >= _MOST:
-            _local.known.clear()
-        _local.known[key] = found
-    if found and found.contiguous and not (x.flags.c_contiguous and (y is None or y.flags.c_contiguous)):
-        return None
-    return found
-
-
-def _prepare(kernels: Kernels, rooms: int, axis: int, x: np.ndarray, types: int, usual: bool) -> Prepared | None:
-    if x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
+def _layout(
+    kernels: Kernels, rooms: int, axis: int, x: np.ndarray, types: int = 1, usual: bool = True
+) -> Layout | None:
+    """``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
+    :func:`~nbsmce._cpu.launch.launch`."""
+    if x.size >= launch.SERIAL_WORK or x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
         return None
     axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
     rows = shape[:axis] + shape[axis + 1 :]
@@ -84,7 +117,7 @@ def _prepare(kernels: Kernels, rooms: int, axis: int, x: np.ndarray, types: int,
     nbytes, grain = launch.plan(seen.shape, char, rooms)
     entry, contiguous = kernel[seen.ndim, *[char] * types], x.ndim > 2 or axis < x.ndim - 1
     last = host.scratch(1, nbytes), grain, 0, 1
-    return Prepared(entry, view, contiguous, rows, math.prod(rows), launch.no_mask(seen), last)
+    return Layout(entry, view, contiguous, shape, rows, x.dtype, launch.no_mask(seen), last)
 
 
 def _view_of(axis: int, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -99,62 +132,129 @@ def _view_of(axis: int, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.nda
     return None if len(shape) == 2 else lambda a: a.reshape(outer, classes)
 
 
-def room(short: Prepared, out: Any, *inputs: np.ndarray) -> np.ndarray | None:
-    """New memory for a result like the inputs, or ``out``; None if there is more to decide about that."""
-    x = inputs[0]
-    if out is None:
-        return np.empty(x.shape, x.dtype)
-    if type(out) is not np.ndarray or out.shape != x.shape or out.dtype != x.dtype or not out.flags.writeable:
+# -- the functions -----------------------------------------------------------------------------------------------------
+# Each makes the call for arrays like ``x``, or None. The call takes what the public function gives it and returns None
+# where there is more to decide; ``x`` has its shape and dtype.
+
+
+def softmax(axis: int, x: np.ndarray, log: bool) -> Call | None:
+    layout = _layout(SOFTMAX, 1, axis, x)
+    if layout is None:
         return None
-    if short.contiguous and not out.flags.c_contiguous:
+    entry, view, _, shape, _, dtype, no_mask, (memory, grain, launcher, threads) = layout
+    always, empty = not layout.contiguous, np.empty
+
+    def call(x: np.ndarray, out: Any) -> Any:
+        if not (always or x.flags.c_contiguous):
+            return None
+        y = empty(shape, dtype) if out is None else layout.room(out, x)
+        if y is None:
+            return None
+        if view is None:
+            entry(x, no_mask, y, log, 0, memory, grain, launcher, threads)
+        else:
+            entry(view(x), no_mask, view(y), log, 0, memory, grain, launcher, threads)
+        return y
+
+    return call
+
+
+def softmax_backward(axis: int, dy: np.ndarray, log: bool) -> Call | None:
+    layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy)
+    if layout is None:
         return None
-    return out if is_apart(out, inputs, len(inputs)) else None
+
+    def call(dy: np.ndarray, y: Any, out: Any) -> Any:
+        if not (layout.takes(y) and layout.ordered(dy)) or (dx := layout.room(out, dy, y)) is None:
+            return None
+        layout.entry(*layout.seen(dy, y, dx), log, 0, *layout.last)
+        return dx
+
+    return call
 
 
-def of_rows(short: Prepared, a: Any, dtype: np.dtype) -> np.ndarray | None:
-    """An array that has a number for each row, as the kernels read it; None for anything else."""
-    if (
-        type(a) is not np.ndarray
-        or a.shape != short.shape
-        or not a.ndim
-        or a.dtype != dtype
-        or not a.flags.c_contiguous
-    ):
+def logsumexp(axis: int, x: np.ndarray) -> Call | None:
+    layout = _layout(LOGSUMEXP, 1, axis, x)
+    if layout is None:
         return None
-    return a if a.ndim == 1 else a.reshape(-1)
+    entry, view, _, _, rows, dtype, no_mask, last = layout
+    count, always = math.prod(rows), not layout.contiguous
+
+    def call(x: np.ndarray) -> Any:
+        if not (always or x.flags.c_contiguous):
+            return None
+        lse = np.empty(count, dtype)
+        entry(x if view is None else view(x), no_mask, lse, *last)
+        return lse if len(rows) == 1 else lse.reshape(rows)[()]
+
+    return call
 
 
-def cross_entropy(
-    logits: Any, target: Any, axis: Any, spec: LossSpec, wanted: Wanted, dloss: Any, lse: Any, out: Any
-) -> tuple[Any, Any, None] | None:
+def logsumexp_backward(axis: int, x: np.ndarray) -> Call | None:
+    layout = _layout(LOGSUMEXP_BACKWARD, 1, axis, x)
+    if layout is None:
+        return None
+
+    def call(dlse: Any, x: np.ndarray, lse: Any, out: Any) -> Any:
+        above, total = layout.of_rows(dlse, layout.dtype), layout.of_rows(lse, layout.dtype)
+        if above is None or total is None or not layout.ordered(x):
+            return None
+        if (dx := layout.room(out, x, above, total)) is None:
+            return None
+        seen, made = layout.seen(x, dx)
+        layout.entry(seen, above, total, made, 0, *layout.last)
+        return dx
+
+    return call
+
+
+def cross_entropy(axis: int, logits: np.ndarray, wanted: Wanted, spec: LossSpec) -> Call | None:
     """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
-    if dloss is not None and (not isinstance(dloss, (float, np.floating)) or spec.reduction == "none"):
+    layout = _layout(CROSS_ENTROPY, 3, axis, logits, types=2, usual=spec.usual)  # of logits and of probabilities
+    if layout is None:
         return None
-    short = prepared(CROSS_ENTROPY, 3, axis, logits, types=2, usual=spec.usual)  # of logits and of probabilities
-    if not short:
-        return None
-    indices = of_rows(short, target, INT64)
-    given_lse = None if lse is None else of_rows(short, lse, logits.dtype)
-    if indices is None or (given_lse is None and lse is not None):
-        return None
-    given = (logits, indices) if given_lse is None else (logits, indices, given_lse)
-    gradient = room(short, out, *given) if wanted.gradient else NO_INDICES
-    if gradient is None:
-        return None
-    view = short.view
-    x = logits if view is None else view(logits)
-    dx = x[:0] if not wanted.gradient else gradient if view is None else view(gradient)
-    rows, kind = short.rows, host.PLAIN[logits.dtype]
-    none, by_row = host.nothing(kind), spec.reduction == "none"
-    divisor = denominator(indices, none, none, logits.shape[axis], spec.ignore_index, short.shape)
-    upstream = 1.0 if dloss is None else float(dloss)
-    numbers = options(spec, mean(upstream, divisor) if spec.reduction == "mean" else upstream)
-    losses_of = np.zeros(rows, kind.dtype) if by_row and wanted.loss else none
-    total = RowSum(rows if wanted.loss and not by_row else 0)
-    weighted, sums = total.memory(0, rows)
-    total.total = short.entry(
-        x, x[:0], indices, none, none, none, none if given_lse is None else given_lse, losses_of, weighted, none, none,
-        NO_INDICES, dx, numbers, spec.ignore_index, 0, sums, *short.last,
-    )  # fmt: skip
-    loss = reduced(losses_of, total, divisor, spec, short.shape, kind) if wanted.loss else None
-    return loss, gradient if wanted.gradient else None, None
+    entry, view, contiguous, _, of_rows, dtype, no_mask, (memory, grain, launcher, threads) = layout
+    by_row, with_gradient, ignore_index = spec.reduction == "none", wanted.gradient, spec.ignore_index
+    summed, rows, classes, flat = wanted.loss and not by_row, math.prod(of_rows), logits.shape[axis], len(of_rows) == 1
+    none, no_logits, one = host.nothing(host.PLAIN[dtype]), np.empty((0,) * no_mask.ndim, dtype), np.empty(1, dtype)
+    kept = np.empty(rows if summed and rows <= _KEPT_ROWS else 0)
+    numbers = np.append(options(spec, 1.0), np.zeros(REFUSED - UPSTREAM))
+    numbers[MEAN] = spec.reduction == "mean"
+
+    def call(logits: np.ndarray, target: Any, dloss: Any, lse: Any, out: Any) -> Any:
+        if type(target) is not np.ndarray or target.dtype is not INT64 or target.shape != of_rows:
+            return None
+        if not target.flags.c_contiguous or not of_rows or (contiguous and not logits.flags.c_contiguous):
+            return None
+        indices, gradient = target if flat else target.reshape(-1), None
+        given_lse = none if lse is None else layout.of_rows(lse, dtype)
+        if given_lse is None:
+            return None
+        if with_gradient:
+            if dloss is None:
+                numbers[ABOVE] = 1.0
+            elif by_row or not isinstance(dloss, (float, np.floating)):
+                return None
+            else:
+                numbers[ABOVE] = dloss
+            if (gradient := layout.room(out, logits, indices, given_lse)) is None:
+                return None
+        losses = np.empty(rows, dtype) if by_row and wanted.loss else none
+        weighted = np.empty(rows) if summed and not kept.size else kept
+        x, dx = logits, no_logits if gradient is None else gradient
+        if view is not None:
+            x, dx = view(x), dx if gradient is None else view(gradient)
+        value = entry(
+            x, no_logits, indices, none, none, none, given_lse, losses, weighted, none, none,
+            NO_INDICES, dx, numbers, ignore_index, 0, NO_SUMS, memory, grain, launcher, threads,
+        )  # fmt: skip
+        if value != value:
+            if numbers[REFUSED] != NO_CLASS:
+                refuse(int(numbers[REFUSED]), indices, classes, ignore_index, of_rows)
+            value = value if numbers[DIVISOR] else math.nan  # the processor's has a sign
+        if summed:
+            one[0] = value
+            return one[0], gradient
+        return losses.reshape(of_rows) if by_row and wanted.loss else None, gradient
+
+    return call

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from numba import float64, int64
+
 from .. import _formula
+from .._compile import array, kernel
 from .lanes import (
     LANES,
     Variable,
@@ -14,6 +17,7 @@ from .lanes import (
     branch,
     float64_of,
     gather_at,
+    in_njit,
     invert,
     itemsize,
     lane,
@@ -24,6 +28,7 @@ from .lanes import (
     load,
     load_logits,
     peek,
+    poke,
     select,
     splat,
     steps,
@@ -178,8 +183,8 @@ def first_largest(x, v0, n, m, u):
 # -- before and after the loss -----------------------------------------------------------------------------------------
 
 
-def inspect(target, weight, sample, classes, ignore_index, denominator):
-    """The position of the first target that is no class, ``NO_CLASS`` if all are; writes what a mean is divided by."""
+def inspect(target, weight, sample, classes, ignore_index):
+    """The position of the first target that is no class, ``NO_CLASS`` if all are, and what a mean is divided by."""
     first = Variable(splat(lane_index(), NO_CLASS))
     total = Variable(wide(zeros(weight.p)))
     n = target.shape[0]
@@ -199,13 +204,38 @@ def inspect(target, weight, sample, classes, ignore_index, denominator):
     for v in steps(0, n // LANES):
         one(v, LANES)
     branch(n % LANES != 0, lambda: one(n // LANES, n % LANES))
-    store(denominator.p, splat(denominator.p, lane_sum(total.value)), 1)
-    return lane_min(first.value)
+    return lane_min(first.value), lane_sum(total.value)
+
+
+UPSTREAM, MEAN, ABOVE, DIVISOR, REFUSED = range(4, 9)
+"""Places among the numbers of a loss, after the first options. Where there are more than those, a kernel looks at the
+targets itself: in ``MEAN`` it finds whether the loss is a mean, in ``ABOVE`` the gradient from above; it writes the
+other three, ``REFUSED`` being the position of a target that is no class."""
+
+
+def begin(x, target, weight, sample, numbers, ignore_index):
+    """Look at the targets, if that is to be done here; as of :func:`inspect`, whether all are classes."""
+
+    def look():
+        first, total = inspect(target, weight, sample, x.shape[1], ignore_index)
+        one = lane(splat(numbers.p, 1.0), 0)
+        divisor = branch(peek(numbers.p, MEAN) != 0.0, lambda: total, lambda: one)
+        poke(numbers.p, UPSTREAM, peek(numbers.p, ABOVE) / divisor)
+        poke(numbers.p, DIVISOR, divisor)
+        poke(numbers.p, REFUSED, float64_of(first))
+        return first
+
+    return branch(numbers.shape[0] > MEAN, look, lambda: lane_min(splat(lane_index(), NO_CLASS)))
 
 
 def add_rows(values, sums):
-    """The sum of float64 ``values`` and what ``sums`` (2, 16) has kept of earlier ones: stripes and their errors."""
-    high, low = Variable(load(sums.p)), Variable(load(at(sums.p, 1)))
+    """The sum of float64 ``values`` and what ``sums`` (2, 16) has kept of earlier ones: stripes and their errors.
+
+    Nothing is kept of earlier ones where ``sums`` is empty.
+    """
+    nothing, kept = zeros(values.p), sums.shape[0] > 0
+    before = branch(kept, lambda: (load(sums.p), load(at(sums.p, 1))), lambda: (nothing, nothing))
+    high, low = map(Variable, before)
     n = values.shape[0]
 
     def one(v, k):
@@ -215,6 +245,31 @@ def add_rows(values, sums):
     for v in steps(0, n // LANES):
         one(v, LANES)
     branch(n % LANES != 0, lambda: one(n // LANES, n % LANES))
-    store(sums.p, high.value)
-    store(at(sums.p, 1), low.value)
+
+    def keep():
+        store(sums.p, high.value)
+        store(at(sums.p, 1), low.value)
+
+    branch(kept, keep)
     return lane_sum(high.value) + lane_sum(low.value)
+
+
+def _inspect(target, weight, sample, classes, ignore_index, denominator):
+    first, total = inspect(target, weight, sample, classes, ignore_index)
+    poke(denominator.p, 0, total)
+    return first
+
+
+_inspect, _add_rows = in_njit(_inspect), in_njit(add_rows)
+
+
+@kernel(lambda f: (array(int64, 1), array(f, 1), array(f, 1), int64, int64, array(float64, 1)))
+def inspect_targets(target, weight, sample, classes, ignore_index, denominator):
+    """See :func:`nbsmce._cpu.targets.inspect`; writes the denominator."""
+    return _inspect(target, weight, sample, classes, ignore_index, denominator)
+
+
+@kernel(lambda: (array(float64, 1), array(float64, 2)))
+def total_of_rows(values, sums):
+    """See :func:`nbsmce._cpu.targets.add_rows`."""
+    return _add_rows(values, sums)

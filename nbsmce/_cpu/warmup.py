@@ -7,12 +7,13 @@ from typing import Any
 
 from .._compile import JIT, Kernel, Kernels
 from . import host
-from .cross_entropy import CROSS_ENTROPY, inspect_targets, total_of_rows
+from .cross_entropy import CROSS_ENTROPY
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .launch import BUNDLED
 from .logsumexp import LOGSUMEXP, WEIGHTED
 from .nll import nll
 from .softmax import SOFTMAX
+from .targets import inspect_targets, total_of_rows
 from .team import team
 
 _BY_FUNCTION: dict[str, tuple[Kernels, ...]] = {

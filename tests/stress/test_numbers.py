@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import DTYPES, random_logits
+from cases import DTYPES, go_the_general_way, random_logits
 from processes import FULL, scaled, succeeded
 from test_layouts import everything, same
 from test_vmath import _apply
@@ -68,7 +68,7 @@ def test_every_half(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("shape", "axis"), [((300, 130), 1), ((5, 9000), 1), ((5000, 5), 0), ((2, 5000, 20), 1)])
 def test_the_same_bits_from_any_number_of_threads(dtype, shape, axis, monkeypatch):
-    monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+    go_the_general_way(monkeypatch)
     x = random_logits(shape, dtype, 5.0)
     y = nbsmce.softmax(random_logits(shape, dtype, seed=1), axis)
     t = np.random.default_rng(0).integers(0, shape[axis], [n for i, n in enumerate(shape) if i != axis])
