@@ -25,7 +25,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
 from numba.core.sigutils import normalize_signature
 
-from ._borrowed import Borrowed
+from ._borrowed import Borrowed, taken
 from ._interrupts import postponed
 from ._store import store
 
@@ -116,11 +116,15 @@ class Kernel(dict):
         return self[key]
 
     def _compiled(self, key: tuple[Any, ...]) -> Callable[..., Any]:
+        signature = self.signature(*(STORAGE.get(part, part) for part in key))
         if not JIT:
-            return self.function
+            dimensions = [getattr(type_, "ndim", None) for type_ in signature]
+            return lambda *arguments: self.function(
+                *[a if n is None else taken(a, n) for a, n in zip(arguments, dimensions, strict=True)]
+            )
         made: Any = numba.njit(nogil=True, error_model="numpy")(self.function)
         made._cache = _Stored(self.function)
-        entry: Callable[..., Any] = made.compile(self.signature(*(STORAGE.get(part, part) for part in key)))
+        entry: Callable[..., Any] = made.compile(signature)
         return entry
 
 

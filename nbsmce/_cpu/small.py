@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._borrowed import taken
 from .._compile import Kernels
 from .._prepared import keep, short
 from .._spec import LossSpec, Wanted
@@ -59,19 +60,6 @@ class Layout(NamedTuple):
     no_mask: np.ndarray
     last: tuple[Any, ...]  # of the arguments
 
-    def seen(self, *arrays: np.ndarray) -> Any:
-        """The arrays as the kernel takes them."""
-        return arrays if self.view is None else map(self.view, arrays)
-
-    def takes(self, a: Any) -> bool:
-        """Whether an argument is an array of that shape and dtype."""
-        if type(a) is not np.ndarray or a.dtype is not self.dtype or a.shape != self.shape:
-            return False
-        return not self.contiguous or a.flags.c_contiguous
-
-    def ordered(self, a: np.ndarray) -> bool:
-        return not self.contiguous or a.flags.c_contiguous
-
     def room(self, out: Any, *inputs: np.ndarray) -> np.ndarray | None:
         """New memory for a result, or ``out``; None if there is more to decide about that."""
         if out is None:
@@ -93,14 +81,6 @@ class Layout(NamedTuple):
         return a if len(self.rows) == 1 else a.reshape(-1) if self.rows else None
 
 
-def _row(a: np.ndarray) -> np.ndarray:
-    return a[None]
-
-
-def _side_by_side(a: np.ndarray) -> np.ndarray:
-    return a.T[None]
-
-
 def _layout(
     kernels: Kernels, rooms: int, axis: int, x: np.ndarray, types: int = 1, usual: bool = True
 ) -> Layout | None:
@@ -110,8 +90,9 @@ def _layout(
         return None
     axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
     rows = shape[:axis] + shape[axis + 1 :]
-    view, made = _view_of(axis, shape), np.empty(shape, x.dtype)
-    seen = made if view is None else view(made)
+    seen_shape, view = _view_of(axis, shape)
+    seen = np.empty(shape, x.dtype)
+    seen = taken(seen if view is None else view(seen), len(seen_shape))
     bundled = kernels.bundled if usual and launch.in_bundles(1, seen) else None
     kernel = kernels.whole if bundled is None else bundled
     nbytes, grain = launch.plan(seen.shape, char, rooms)
@@ -120,16 +101,14 @@ def _layout(
     return Layout(entry, view, contiguous, shape, rows, x.dtype, launch.no_mask(seen), last)
 
 
-def _view_of(axis: int, shape: tuple[int, ...]) -> Callable[[np.ndarray], np.ndarray] | None:
-    """From an array to what kernels take."""
+def _view_of(axis: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray] | None]:
+    """The shape of what kernels take, and the view of it, unless :mod:`nbsmce._borrowed` takes the array so itself."""
     outer, classes, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-    if len(shape) == 1:
-        return _row
     if inner > 1:
-        return lambda a: a.reshape(outer, classes, inner)
-    if abreast(outer, classes):
-        return _side_by_side if len(shape) == 2 else lambda a: a.reshape(outer, classes).T[None]
-    return None if len(shape) == 2 else lambda a: a.reshape(outer, classes)
+        seen = outer, classes, inner
+        return seen, None if shape == seen else lambda a: a.reshape(seen)
+    flat = None if len(shape) <= 2 else lambda a: a.reshape(outer, classes)
+    return (1, classes, outer) if abreast(outer, classes) else (outer, classes), flat
 
 
 # -- the functions -----------------------------------------------------------------------------------------------------
@@ -141,11 +120,11 @@ def softmax(axis: int, x: np.ndarray, log: bool) -> Call | None:
     layout = _layout(SOFTMAX, 1, axis, x)
     if layout is None:
         return None
-    entry, view, _, shape, _, dtype, no_mask, (memory, grain, launcher, threads) = layout
-    always, empty = not layout.contiguous, np.empty
+    entry, view, contiguous, shape, _, dtype, no_mask, (memory, grain, launcher, threads) = layout
+    empty = np.empty
 
     def call(x: np.ndarray, out: Any) -> Any:
-        if not (always or x.flags.c_contiguous):
+        if contiguous and not x.flags.c_contiguous:
             return None
         y = empty(shape, dtype) if out is None else layout.room(out, x)
         if y is None:
@@ -163,11 +142,21 @@ def softmax_backward(axis: int, dy: np.ndarray, log: bool) -> Call | None:
     layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy)
     if layout is None:
         return None
+    entry, view, contiguous, shape, _, dtype, _, (memory, grain, launcher, threads) = layout
+    empty = np.empty
 
     def call(dy: np.ndarray, y: Any, out: Any) -> Any:
-        if not (layout.takes(y) and layout.ordered(dy)) or (dx := layout.room(out, dy, y)) is None:
+        if type(y) is not np.ndarray or y.dtype is not dtype or y.shape != shape:
             return None
-        layout.entry(*layout.seen(dy, y, dx), log, 0, *layout.last)
+        if contiguous and not (dy.flags.c_contiguous and y.flags.c_contiguous):
+            return None
+        dx = empty(shape, dtype) if out is None else layout.room(out, dy, y)
+        if dx is None:
+            return None
+        if view is None:
+            entry(dy, y, dx, log, 0, memory, grain, launcher, threads)
+        else:
+            entry(view(dy), view(y), view(dx), log, 0, memory, grain, launcher, threads)
         return dx
 
     return call
@@ -177,11 +166,11 @@ def logsumexp(axis: int, x: np.ndarray) -> Call | None:
     layout = _layout(LOGSUMEXP, 1, axis, x)
     if layout is None:
         return None
-    entry, view, _, _, rows, dtype, no_mask, last = layout
-    count, always = math.prod(rows), not layout.contiguous
+    entry, view, contiguous, _, rows, dtype, no_mask, last = layout
+    count = math.prod(rows)
 
     def call(x: np.ndarray) -> Any:
-        if not (always or x.flags.c_contiguous):
+        if contiguous and not x.flags.c_contiguous:
             return None
         lse = np.empty(count, dtype)
         entry(x if view is None else view(x), no_mask, lse, *last)
@@ -194,15 +183,15 @@ def logsumexp_backward(axis: int, x: np.ndarray) -> Call | None:
     layout = _layout(LOGSUMEXP_BACKWARD, 1, axis, x)
     if layout is None:
         return None
+    entry, view, contiguous, *_, last = layout
 
     def call(dlse: Any, x: np.ndarray, lse: Any, out: Any) -> Any:
+        if contiguous and not x.flags.c_contiguous:
+            return None
         above, total = layout.of_rows(dlse, layout.dtype), layout.of_rows(lse, layout.dtype)
-        if above is None or total is None or not layout.ordered(x):
+        if above is None or total is None or (dx := layout.room(out, x, above, total)) is None:
             return None
-        if (dx := layout.room(out, x, above, total)) is None:
-            return None
-        seen, made = layout.seen(x, dx)
-        layout.entry(seen, above, total, made, 0, *layout.last)
+        entry(x if view is None else view(x), above, total, dx if view is None else view(dx), 0, *last)
         return dx
 
     return call
