@@ -18,7 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED = {
     "_cpu.lanes.storage": set(),
     "_cpu.lanes": {"_compile", "_cpu.lanes"},
-    "_cpu": {"_compile", "_formula", "_arrays", "_prepared", "_spec", "_threads", "_cpu"},
+    "_cpu": {"_borrowed", "_compile", "_formula", "_arrays", "_prepared", "_spec", "_threads", "_cpu"},
     "_cuda.launch": {"_store", "_cuda"},
     "_cuda": {"_formula", "_arrays", "_spec", "_cuda"},
     "_borrowed": set(),

@@ -84,8 +84,11 @@ class Layout(NamedTuple):
 def _layout(
     kernels: Kernels, rooms: int, axis: int, x: np.ndarray, types: int = 1, usual: bool = True
 ) -> Layout | None:
-    """``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
-    :func:`~nbsmce._cpu.launch.launch`."""
+    """None for an array that goes the general way.
+
+    ``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
+    :func:`~nbsmce._cpu.launch.launch`.
+    """
     if x.size >= launch.SERIAL_WORK or x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
         return None
     axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
