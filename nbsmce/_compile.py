@@ -20,6 +20,7 @@ import numba
 import numpy as np
 from numba import types
 from numba.core.ccallback import CFunc
+from numba.core.codegen import get_host_cpu_features
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.runtime import rtsys
@@ -38,6 +39,14 @@ if hasattr(os, "register_at_fork"):
         after_in_parent=global_compiler_lock.release,
         after_in_child=global_compiler_lock.release,
     )
+
+
+def has_feature(name: str) -> bool:
+    """Whether the processor that code is made for has a feature, by LLVM's name."""
+    features = numba.config.CPU_FEATURES
+    if features is None:
+        features = get_host_cpu_features() if numba.config.CPU_NAME in (None, "host") else ""
+    return f"+{name}" in features.split(",")
 
 
 def array(dtype: types.Type, ndim: int) -> Borrowed:

@@ -11,7 +11,7 @@ from . import host, small
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
-from .layout import over_rows
+from .layout import FEW_TO_MULTIPLY, over_rows
 from .logsumexp import LOGSUMEXP, WEIGHTED
 from .softmax import SOFTMAX
 
@@ -57,7 +57,7 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
         launch(*SOFTMAX_BACKWARD, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
 
     if memory.size:
-        over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2)
+        over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2, few=FEW_TO_MULTIPLY)
     return host.result(memory, out, above.kind)
 
 

@@ -21,7 +21,7 @@ from .._spec import LossSpec, Wanted
 from . import host, launch
 from .cross_entropy import CROSS_ENTROPY
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
-from .layout import abreast, is_apart
+from .layout import FEW_CLASSES, FEW_TO_MULTIPLY, abreast, is_apart
 from .logsumexp import LOGSUMEXP
 from .row_sums import NO_SUMS, options
 from .row_targets import INT64, NO_INDICES, refuse
@@ -82,7 +82,7 @@ class Layout(NamedTuple):
 
 
 def _layout(
-    kernels: Kernels, rooms: int, axis: int, x: np.ndarray, types: int = 1, usual: bool = True
+    kernels: Kernels, rooms: int, axis: int, x: np.ndarray, few: int = FEW_CLASSES, types: int = 1, usual: bool = True
 ) -> Layout | None:
     """None for an array that goes the general way.
 
@@ -93,7 +93,7 @@ def _layout(
         return None
     axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
     rows = shape[:axis] + shape[axis + 1 :]
-    seen_shape, view = _view_of(axis, shape)
+    seen_shape, view = _view_of(axis, shape, few)
     seen = np.empty(shape, x.dtype)
     seen = taken(seen if view is None else view(seen), len(seen_shape))
     bundled = kernels.bundled if usual and launch.in_bundles(1, seen) else None
@@ -104,14 +104,16 @@ def _layout(
     return Layout(entry, view, contiguous, shape, rows, x.dtype, launch.no_mask(seen), last)
 
 
-def _view_of(axis: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray] | None]:
+def _view_of(
+    axis: int, shape: tuple[int, ...], few: int
+) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray] | None]:
     """The shape of what kernels take, and the view of it, unless :mod:`nbsmce._borrowed` takes the array so itself."""
     outer, classes, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     if inner > 1:
         seen = outer, classes, inner
         return seen, None if shape == seen else lambda a: a.reshape(seen)
     flat = None if len(shape) <= 2 else lambda a: a.reshape(outer, classes)
-    return (1, classes, outer) if abreast(outer, classes) else (outer, classes), flat
+    return (1, classes, outer) if abreast(outer, classes, few) else (outer, classes), flat
 
 
 # -- the functions -----------------------------------------------------------------------------------------------------
@@ -142,7 +144,7 @@ def softmax(axis: int, x: np.ndarray, log: bool) -> Call | None:
 
 
 def softmax_backward(axis: int, dy: np.ndarray, log: bool) -> Call | None:
-    layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy)
+    layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy, FEW_TO_MULTIPLY)
     if layout is None:
         return None
     entry, view, contiguous, shape, _, dtype, _, (memory, grain, launcher, threads) = layout

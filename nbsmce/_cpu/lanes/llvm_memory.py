@@ -7,9 +7,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
+from numba.core import cgutils
 
+from ..._compile import has_feature
 from .llvm import I32, I64, LLVM, Value, call, counting, first_lanes, here, integer, larger, repeat, vector_type
 from .storage import COMPUTED, LANES, MASK, Vector, computed_type
 
@@ -20,17 +20,9 @@ _BYTE = ir.IntType(8)
 # -- half types --------------------------------------------------------------------------------------------------------
 
 
-def _has(feature: str) -> bool:
-    """Whether the processor that code is made for has a feature, by LLVM's name."""
-    features = config.CPU_FEATURES
-    if features is None:
-        features = get_host_cpu_features() if config.CPU_NAME in (None, "host") else ""
-    return f"+{feature}" in features.split(",")
-
-
 def has_float16() -> bool:
     """Whether the processor converts float16 by itself; LLVM would call a function that the JIT cannot find."""
-    return platform.machine().lower() in ("arm64", "aarch64") or _has("f16c")
+    return platform.machine().lower() in ("arm64", "aarch64") or has_feature("f16c")
 
 
 def _all(vector: ir.VectorType, value: float) -> ir.Constant:
@@ -230,7 +222,7 @@ def gather_at(p: Pointer, offsets: Value, k: Any = LANES) -> Value:
 
 def store(p: Pointer, x: Value, k: Any = LANES) -> None:
     """The first ``k`` lanes to neighbours in memory, rounded to the storage type."""
-    if (isinstance(k, int) and k >= LANES) or _has("avx512bw"):
+    if (isinstance(k, int) and k >= LANES) or has_feature("avx512bw"):
         _write(p, "store", _neighbours(p), x, k)
         return
     encode = _ENCODE.get(p.dtype)

@@ -1,0 +1,47 @@
+"""What depends on the processor: how parts of vectors are stored, and which rows are taken abreast."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import DTYPES, dtype_of, random_logits
+
+import nbsmce
+from nbsmce import _prepared
+from nbsmce._cpu import functions, layout, small
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nothing_behind_a_row_is_written(dtype):
+    """Of any number of classes; rows begin anywhere in their cache lines."""
+    for classes in range(1, 36):
+        for rows in (3, 18):
+            x, t = random_logits((rows, classes), dtype), np.zeros(rows, np.int64)
+            y, lse = nbsmce.softmax(x), nbsmce.logsumexp(x)
+            memory = np.full((rows, classes + 5), 7, dtype_of(dtype))
+            inside = memory[:, 2 : classes + 2]
+            calls = {
+                "softmax": nbsmce.softmax(x, out=inside),
+                "softmax_backward": nbsmce.softmax_backward(x, y, out=inside),
+                "logsumexp_backward": nbsmce.logsumexp_backward(lse, x, lse, out=inside),
+                "cross_entropy": nbsmce.cross_entropy_with_grad(x, t, out=inside)[1],
+            }
+            assert all(result is inside for result in calls.values())
+            assert (memory[:, :2] == 7).all(), classes
+            assert (memory[:, classes + 2 :] == 7).all(), classes
+            assert (inside.astype(float) != 7).all(), classes
+            assert inside.tobytes() == nbsmce.cross_entropy_with_grad(x, t)[1].tobytes()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(16, 2), (40, 10), (17, 32), (20000, 5)], ids=str)
+def test_gradients_of_few_classes_along_and_abreast(dtype, shape, monkeypatch):
+    x, y = random_logits(shape, dtype), nbsmce.softmax(random_logits(shape, dtype, seed=1))
+    results = []
+    for few in (0, layout.FEW_CLASSES):
+        for module in (functions, small):
+            monkeypatch.setattr(module, "FEW_TO_MULTIPLY", few)
+        _prepared.forget()
+        results.append([nbsmce.softmax_backward(x, y).tobytes(), nbsmce.log_softmax_backward(x, y).tobytes()])
+    _prepared.forget()
+    assert results[0] == results[1]
