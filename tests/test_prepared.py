@@ -75,6 +75,17 @@ def test_nothing_holds_the_arrays_of_a_call():
     assert [sys.getrefcount(a) for a in (x, t, out)] == counts
 
 
+def test_an_input_that_is_the_result_backwards():
+    """The result owns its memory, and the input lies in it."""
+    x, t = random_logits((6, 10)), np.arange(6)
+    expected = nbsmce.softmax(x[::-1].copy()), nbsmce.cross_entropy_with_grad(x[::-1].copy(), t)[1]
+    for _ in range(2):
+        first, second = x.copy(), x.copy()
+        nbsmce.softmax(first[::-1], out=first)
+        nbsmce.cross_entropy_with_grad(second[::-1], t, out=second)
+        assert [first.tobytes(), second.tobytes()] == [e.tobytes() for e in expected]
+
+
 @needs_jit
 @pytest.mark.parametrize("wrong", [None, [[1.0]], 3, np.ones((1, 3))], ids=str)
 def test_a_kernel_takes_nothing_but_arrays_of_its_type(wrong):
