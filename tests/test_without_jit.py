@@ -153,6 +153,21 @@ def test_a_row_in_parts(dtype, monkeypatch):
     assert {f"split_{name}" for name in names} <= used
 
 
+def test_the_mean_of_no_rows():
+    loss, gradient = nbsmce.cross_entropy_with_grad(np.ones((3, 10)), np.full(3, -100))
+    assert np.isnan(loss)
+    assert (gradient == 0).all()
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((3, 10), 1), ((10, 40), 0)])
+def test_a_class_that_is_none(shape, axis):
+    out = np.full(shape, 7.0)
+    target = np.full(shape[1 - axis], 10)
+    with pytest.raises(IndexError, match=r"target\[0\] is 10"):
+        nbsmce.cross_entropy_with_grad(random_logits(shape), target, axis=axis, out=out)
+    assert (out == 7).all()
+
+
 @pytest.mark.parametrize(
     ("shape", "dtype"), [*(((18, 70), d) for d in DTYPES), ((3, 20), "float32"), ((1, 4100), "float32")]
 )

@@ -48,6 +48,7 @@ from .targets import (
     begin,
     first_largest,
     optional_of_rows,
+    over,
     put_at_targets,
     row_targets,
     target_logits,
@@ -145,7 +146,7 @@ class _CrossEntropy(Work):
     @staticmethod
     def result(*arrays):
         numbers, total = arrays[_NUMBERS], add_rows(arrays[_WEIGHTED], arrays[_SUMS])
-        return branch(numbers.shape[0] > MEAN, lambda: total / peek(numbers.p, DIVISOR), lambda: total)
+        return branch(numbers.shape[0] > MEAN, lambda: over(total, peek(numbers.p, DIVISOR), numbers.p), lambda: total)
 
     def kept(self, v0, r):
         """Where the exponentials of a chunk are kept."""

@@ -213,6 +213,11 @@ targets itself: in ``MEAN`` it finds whether the loss is a mean, in ``ABOVE`` th
 other three, ``REFUSED`` being the position of a target that is no class."""
 
 
+def over(a, b, p):
+    """``a / b`` of scalars of float64, which ``p`` points to, as IEEE 754 has it also without the JIT."""
+    return lane(splat(p, a) / splat(p, b), 0)
+
+
 def begin(x, target, weight, sample, numbers, ignore_index):
     """Look at the targets, if that is to be done here; as of :func:`inspect`, whether all are classes."""
 
@@ -220,7 +225,7 @@ def begin(x, target, weight, sample, numbers, ignore_index):
         first, total = inspect(target, weight, sample, x.shape[1], ignore_index)
         one = lane(splat(numbers.p, 1.0), 0)
         divisor = branch(peek(numbers.p, MEAN) != 0.0, lambda: total, lambda: one)
-        poke(numbers.p, UPSTREAM, peek(numbers.p, ABOVE) / divisor)
+        poke(numbers.p, UPSTREAM, over(peek(numbers.p, ABOVE), divisor, numbers.p))
         poke(numbers.p, DIVISOR, divisor)
         poke(numbers.p, REFUSED, float64_of(first))
         return first
