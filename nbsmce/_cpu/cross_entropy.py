@@ -314,8 +314,6 @@ class _CrossEntropy(Work):
 
 
 _whole, _bundled, _split = two_passes(_CrossEntropy)
-
-
 _begin = in_njit(begin)
 
 

@@ -39,8 +39,10 @@ def prepared(make: Callable[..., Call | None], function: Any, axis: Any, x: Any,
 
     None if there is none, or has been one: then this call is out of the ordinary.
     """
+    if type(axis) is not int or type(x) is not np.ndarray or x.size >= launch.SERIAL_WORK:
+        return None
     key = options[-1] if options else None
-    if type(axis) is not int or type(x) is not np.ndarray or short(function, axis, x, key):
+    if short(function, axis, x, key):
         return None
     call = make(axis, x, *options)
     if call is not None:
@@ -89,7 +91,7 @@ def _layout(
     ``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
     :func:`~nbsmce._cpu.launch.launch`.
     """
-    if x.size >= launch.SERIAL_WORK or x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
+    if x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
         return None
     axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
     rows = shape[:axis] + shape[axis + 1 :]
@@ -209,21 +211,17 @@ def cross_entropy(axis: int, logits: np.ndarray, wanted: Wanted, spec: LossSpec)
         return None
     entry, view, contiguous, _, of_rows, dtype, no_mask, (memory, grain, launcher, threads) = layout
     by_row, with_gradient, ignore_index = spec.reduction == "none", wanted.gradient, spec.ignore_index
-    summed, rows, classes, flat = wanted.loss and not by_row, math.prod(of_rows), logits.shape[axis], len(of_rows) == 1
+    summed, rows, classes = wanted.loss and not by_row, math.prod(of_rows), logits.shape[axis]
     none, no_logits, one = host.nothing(host.PLAIN[dtype]), np.empty((0,) * no_mask.ndim, dtype), np.empty(1, dtype)
     kept = np.empty(rows if summed and rows <= _KEPT_ROWS else 0)
     numbers = np.append(options(spec, 1.0), np.zeros(REFUSED - UPSTREAM))
     numbers[MEAN] = spec.reduction == "mean"
 
     def call(logits: np.ndarray, target: Any, dloss: Any, lse: Any, out: Any) -> Any:
-        if type(target) is not np.ndarray or target.dtype is not INT64 or target.shape != of_rows:
+        indices, given_lse = layout.of_rows(target, INT64), none if lse is None else layout.of_rows(lse, dtype)
+        if indices is None or given_lse is None or (contiguous and not logits.flags.c_contiguous):
             return None
-        if not target.flags.c_contiguous or not of_rows or (contiguous and not logits.flags.c_contiguous):
-            return None
-        indices, gradient = target if flat else target.reshape(-1), None
-        given_lse = none if lse is None else layout.of_rows(lse, dtype)
-        if given_lse is None:
-            return None
+        gradient = None
         if with_gradient:
             if dloss is None:
                 numbers[ABOVE] = 1.0

@@ -193,10 +193,14 @@ def _read(p: Pointer, operation: str, where: Any, k: Any, pad: float) -> Value:
     return Value(Vector(computed_type(p.dtype)), decode(here(), raw) if decode else raw)
 
 
-def _write(p: Pointer, operation: str, where: Any, x: Value, k: Any) -> None:
+def _encoded(p: Pointer, x: Value) -> Any:
+    """The lanes as they are stored at ``p``."""
     encode = _ENCODE.get(p.dtype)
-    raw = encode(here(), x.value) if encode else x.value
-    _masked(p, operation, ir.VoidType(), [raw, where, I32(1), first_lanes(k)])
+    return encode(here(), x.value) if encode else x.value
+
+
+def _write(p: Pointer, operation: str, where: Any, x: Value, k: Any) -> None:
+    _masked(p, operation, ir.VoidType(), [_encoded(p, x), where, I32(1), first_lanes(k)])
 
 
 def load(p: Pointer, k: Any = LANES) -> Value:
@@ -225,8 +229,7 @@ def store(p: Pointer, x: Value, k: Any = LANES) -> None:
     if (isinstance(k, int) and k >= LANES) or has_feature("avx512bw"):
         _write(p, "store", _neighbours(p), x, k)
         return
-    encode = _ENCODE.get(p.dtype)
-    raw = encode(here(), x.value) if encode else x.value
+    raw = _encoded(p, x)
     count = larger(integer(k), integer(0)).value
     with here().if_else(here().icmp_signed(">=", count, I64(LANES))) as (all_lanes, fewer):
         with all_lanes:
@@ -295,8 +298,7 @@ def same_place(p: Pointer, q: Pointer) -> Value:
 
 def store_past_cache(p: Pointer, x: Value) -> None:
     """All lanes to memory that they fill in whole cache lines, which are then not read first; ``fence`` must follow."""
-    encode = _ENCODE.get(p.dtype)
-    raw = encode(here(), x.value) if encode else x.value
+    raw = _encoded(p, x)
     place = here().bitcast(p.value, raw.type.as_pointer())
     where = here().store(raw, place, align=min(64, LANES * itemsize(p)))
     where.set_metadata("nontemporal", here().module.add_metadata([I32(1)]))
