@@ -142,6 +142,7 @@ class Kernels(NamedTuple):
 
     whole: Kernel  # for any rows
     bundled: Kernel | None  # for rows abreast in bundles
+    tiled: Kernel | None  # for rows of few classes in tiles
     split: Kernel | None  # for rows that are few and long
 
 

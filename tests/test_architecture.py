@@ -101,10 +101,10 @@ def test_no_code_from_text():
 def test_the_operations_without_a_jit_are_those_with_one():
     """The two modules behind ``lanes`` have the same functions with the same parameters."""
     from nbsmce._cpu import lanes
-    from nbsmce._cpu.lanes import llvm, llvm_across, llvm_control, llvm_memory, python, python_memory
+    from nbsmce._cpu.lanes import llvm, llvm_across, llvm_blocks, llvm_control, llvm_memory, python, python_memory
 
     for name in set(lanes.__all__) - {"LANES"}:
-        modules = (llvm, llvm_across, llvm_control, llvm_memory), (python, python_memory)
+        modules = (llvm, llvm_across, llvm_blocks, llvm_control, llvm_memory), (python, python_memory)
         emitted, stepped = (next(getattr(m, name) for m in some if hasattr(m, name)) for some in modules)
         if inspect.isfunction(emitted):
             parameters = [list(inspect.signature(f).parameters) for f in (emitted, stepped)]

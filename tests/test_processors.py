@@ -8,7 +8,7 @@ from cases import DTYPES, dtype_of, random_logits
 
 import nbsmce
 from nbsmce import _prepared
-from nbsmce._cpu import functions, layout, small
+from nbsmce._cpu import layout
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -34,13 +34,12 @@ def test_nothing_behind_a_row_is_written(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(16, 2), (40, 10), (17, 32), (20000, 5)], ids=str)
-def test_gradients_of_few_classes_along_and_abreast(dtype, shape, monkeypatch):
+@pytest.mark.parametrize("shape", [(16, 16), (40, 32), (17, 32), (20000, 16)], ids=str)
+def test_gradients_of_classes_that_fill_vectors_along_and_abreast(dtype, shape, monkeypatch):
     x, y = random_logits(shape, dtype), nbsmce.softmax(random_logits(shape, dtype, seed=1))
     results = []
-    for few in (0, layout.FEW_CLASSES):
-        for module in (functions, small):
-            monkeypatch.setattr(module, "FEW_TO_MULTIPLY", few)
+    for along in (False, True):
+        monkeypatch.setattr(layout, "FILLED_ALONG", along)
         _prepared.forget()
         results.append([nbsmce.softmax_backward(x, y).tobytes(), nbsmce.log_softmax_backward(x, y).tobytes()])
     _prepared.forget()

@@ -10,7 +10,7 @@ import nbsmce
 from nbsmce import _prepared
 from nbsmce._cpu import host, launch, small
 
-MATRICES = [(1, 10), (3, 1), (15, 32), (16, 33), (16, 32), (1500, 7), (7, 500), (1, launch.SERIAL_WORK - 1)]
+MATRICES = [(1, 10), (3, 1), (15, 32), (16, 33), (16, 31), (1500, 7), (7, 500), (1, launch.SERIAL_WORK - 1)]
 SCALARS = (0.25, np.float32(-3), np.float64(np.nan))
 VECTORS = [(1,), (10,), (5000,)]
 ELSEWHERE = [
@@ -79,7 +79,8 @@ def test_the_same_bits(function, dtype, shape, axis, taken):
     others = {"columns first": (np.asfortranarray(x), y), "backwards": (x[..., ::-1], y[::-1])}
     if "backward" in function:
         others["one of them"] = x, y[::-1]
-    if len(shape) < 3 and axis == -1:
+    in_tiles = len(shape) == 2 and shape[0] >= 16 and shape[1] <= 32  # their classes must be neighbours
+    if len(shape) < 3 and axis == -1 and not in_tiles:
         layouts |= others
     call = CALLS[function]
     short = {name: call(*arrays, axis, None) for name, arrays in layouts.items()}

@@ -109,12 +109,29 @@ class Like:
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-def test_the_exponential_of_a_scale_at_its_ends(dtype):
-    lowest = -128.0 if dtype == np.float32 else -749.0
-    x = np.array([lowest, np.nextafter(dtype(lowest), dtype(-np.inf)), -np.inf, np.nan, -3e38], dtype)
-    actual = _apply(lambda x, m: vmath.Scale.of(m).exp(x), x, np.zeros_like(x))
-    assert actual[0] == pytest.approx(float(mpmath.exp(lowest) * 2**60), rel=1e-5)
-    np.testing.assert_array_equal(actual[1:], [0, 0, np.nan, 0])
+@pytest.mark.parametrize("m", [0.0, 3.3, -100.0, 65500.0, -70000.0, 1e30])
+def test_the_exponential_of_a_scale_at_its_ends(dtype, m):
+    """Right or 0, and 0 only where 2**31 of them together are nothing."""
+    kept, gone = (-128.0, -129.5) if dtype == np.float32 else (-749.0, -751.0)
+    m = dtype(m)
+    x = (m + np.linspace(gone - 2, kept + 2, 4000)).astype(dtype)
+    of_scale = lambda x, m: vmath.Scale.of(m).exp(x - vmath.Scale.of(m).base)  # noqa: E731
+    actual, largest = (_apply(of_scale, a, np.full_like(a, m)) for a in (x, np.full_like(x, m)))
+    with mpmath.workdps(40):
+        exact = np.array([float(mpmath.exp(mpmath.mpf(float(v)) - mpmath.mpf(float(m))) * 2**60) for v in x])
+    right = np.abs(actual / exact / (float(largest[0]) / 2.0**60) - 1) < 4 * np.finfo(dtype).eps
+    assert (right | (actual == 0)).all()
+    assert right[x > m + kept].all()
+    assert (actual[x < m + gone] == 0).all()
+    ends = np.array([-np.inf, np.nan, -3e38], dtype)
+    np.testing.assert_array_equal(_apply(of_scale, ends, np.full_like(ends, m)), [0, np.nan, 0])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_the_scale_of_infinite_logits(dtype):
+    x = np.array([np.inf, 3.0, -np.inf, np.nan], dtype)
+    of_scale = lambda x, m: vmath.Scale.of(m).exp(x - vmath.Scale.of(m).base)  # noqa: E731
+    np.testing.assert_array_equal(_apply(of_scale, x, np.full_like(x, np.inf)), [np.nan, 0, 0, np.nan])
 
 
 @pytest.mark.parametrize("dtype", TYPES)

@@ -140,7 +140,7 @@ def fetch_ahead(x, u, r, v0):
 
     Where rows lie side by side it is the line beside, which the next unit needs.
     """
-    if u.bundle:  # its lines follow each other, and the processor finds them
+    if u.whole:  # its lines follow each other, and the processor finds them
         return lambda v: None
     a = view(x, u, r)
     ahead = select(a.lane == itemsize(a.p), LANES * itemsize(a.p), AHEAD) if u.abreast else AHEAD
@@ -154,7 +154,7 @@ def stage(a, v0, n, u, room):
     """
     copy = lambda: each_vector(n, u, lambda v, k: store(at(room, v), fetch(a, v0 + v, k)))  # noqa: E731
     if u.abreast:
-        branch(a.step == itemsize(a.p), lambda: unpack(a, v0, n, u, room), copy)
+        branch(u.tile or a.step == itemsize(a.p), lambda: unpack(a, v0, n, u, room), copy)
     else:
         copy()
 
@@ -182,7 +182,7 @@ def masked_logits(x, mask, u, r, copied=False):
 
 def chunk_logits(logits, v0, n, u, room, fresh=True):
     """Where ``n`` classes from vector ``v0`` on can be computed on: in place, or in ``room``, copied if ``fresh``."""
-    if u.simple:
+    if u.simple and not u.tile:
         return packed_from(logits.x, v0, u)
 
     def hide(v, k):
@@ -196,9 +196,14 @@ def chunk_logits(logits, v0, n, u, room, fresh=True):
 
     def copy():
         stage(logits.x, v0, n, u, room)
+        if u.tile:
+            return
         branch(logits.masked, lambda: each_vector(n, u, hide))
         branch(logits.scale != 1.0, lambda: each_vector(n, u, scale))
         branch(logits.softcap != 0.0, lambda: each_vector(n, u, cap))
+
+    def copied():
+        branch(fresh, copy)
         return room
 
-    return branch(logits.direct, lambda: inside(logits.x, v0, u), copy if fresh else lambda: room)
+    return branch(logits.direct, lambda: inside(logits.x, v0, u), copied)

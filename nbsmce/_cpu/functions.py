@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from . import host, small
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
-from .layout import FEW_TO_MULTIPLY, over_rows
+from .layout import few_to_multiply, over_rows
 from .logsumexp import LOGSUMEXP, WEIGHTED
 from .softmax import SOFTMAX
 
@@ -33,7 +34,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
         data, *given, results = views
         hidden = given[0] if given else no_mask(data)
         past_cache = streamed(memory, data, kept=not log)
-        launch(*SOFTMAX, data, data, hidden, results, log, past_cache, rooms=1, usual=mask is None)
+        launch(SOFTMAX, data, data, hidden, results, log, past_cache, rooms=1, usual=mask is None)
 
     if memory.size:
         inputs = [operand.data] if mask is None else [operand.data, mask]
@@ -54,10 +55,11 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     memory = host.result_memory(out, "out", shape, above.kind)
 
     def work(views: list[np.ndarray], _: int) -> None:
-        launch(*SOFTMAX_BACKWARD, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
+        launch(SOFTMAX_BACKWARD, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
 
     if memory.size:
-        over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2, few=FEW_TO_MULTIPLY)
+        few = few_to_multiply(math.prod(shape[axis] for axis in axes) if shape else 1)
+        over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2, few=few)
     return host.result(memory, out, above.kind)
 
 
@@ -105,10 +107,10 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
         rows = slice(first, first + data.size // data.shape[1])
         part = lse.reshape(-1)[rows]
         if factors is None:
-            launch(*LOGSUMEXP, data, data, hidden, part, rooms=1, usual=mask is None)
+            launch(LOGSUMEXP, data, data, hidden, part, rooms=1, usual=mask is None)
         else:
             signs = sign.reshape(-1)[rows]
-            launch(*WEIGHTED, data, data, views[1], hidden, part, signs, rooms=2)
+            launch(WEIGHTED, data, data, views[1], hidden, part, signs, rooms=2)
 
     if operand.data.size:
         over_rows([a for a in (operand.data, factors, mask) if a is not None], [], axes, work)
@@ -140,7 +142,7 @@ def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
         data, gradient = views
         rows = slice(first, first + data.size // data.shape[1])
         past_cache = streamed(memory, data, kept=False)
-        launch(*LOGSUMEXP_BACKWARD, data, data, above[rows], total[rows], gradient, past_cache, rooms=1)
+        launch(LOGSUMEXP_BACKWARD, data, data, above[rows], total[rows], gradient, past_cache, rooms=1)
 
     if memory.size:
         over_rows([operand.data], [memory], axes, work, [above, total], new=out is None)

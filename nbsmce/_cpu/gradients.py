@@ -83,7 +83,7 @@ class _ThroughSoftmax(Work):
         write_results(self.out, self.u, r, v0, n, room, self.streamed, gradient)
 
 
-_whole, _bundled, _split = two_passes(_ThroughSoftmax)
+_whole, _bundled, _tiled, _split = two_passes(_ThroughSoftmax)
 
 
 def _signature(ndim, t):
@@ -100,6 +100,12 @@ def softmax_backward(dy, y, out, log, streamed, scratch, grain, launcher, thread
 def bundled_softmax_backward(dy, y, out, log, streamed, scratch, grain, launcher, threads):
     """The same for rows abreast in bundles."""
     _bundled(dy, y, out, log, streamed, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
+def tiled_softmax_backward(dy, y, out, log, streamed, scratch, grain, launcher, threads):
+    """The same for rows of few classes in tiles."""
+    _tiled(dy, y, out, log, streamed, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))
@@ -140,7 +146,7 @@ class _ThroughLogSumExp(Work):
         write_results(self.out, self.u, r, v0, n, room, self.streamed, gradient)
 
 
-_lse_whole, _lse_bundled, _lse_split = two_passes(_ThroughLogSumExp)
+_lse_whole, _lse_bundled, _lse_tiled, _lse_split = two_passes(_ThroughLogSumExp)
 
 
 def _lse_signature(ndim, t):
@@ -159,11 +165,19 @@ def bundled_logsumexp_backward(x, dlse, lse, out, streamed, scratch, grain, laun
     _lse_bundled(x, dlse, lse, out, streamed, scratch, grain, launcher, threads)
 
 
+@kernel(lambda ndim, t: (*_lse_signature(ndim, t), *MEMORY))
+def tiled_logsumexp_backward(x, dlse, lse, out, streamed, scratch, grain, launcher, threads):
+    """The same for rows of few classes in tiles."""
+    _lse_tiled(x, dlse, lse, out, streamed, scratch, grain, launcher, threads)
+
+
 @kernel(lambda ndim, t: (*_lse_signature(ndim, t), STATES, *MEMORY))
 def split_logsumexp_backward(x, dlse, lse, out, streamed, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
     _lse_split(x, dlse, lse, out, streamed, states, scratch, grain, launcher, threads)
 
 
-SOFTMAX_BACKWARD = Kernels(softmax_backward, bundled_softmax_backward, split_softmax_backward)
-LOGSUMEXP_BACKWARD = Kernels(logsumexp_backward, bundled_logsumexp_backward, split_logsumexp_backward)
+SOFTMAX_BACKWARD = Kernels(softmax_backward, bundled_softmax_backward, tiled_softmax_backward, split_softmax_backward)
+LOGSUMEXP_BACKWARD = Kernels(
+    logsumexp_backward, bundled_logsumexp_backward, tiled_logsumexp_backward, split_logsumexp_backward
+)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from .._compile import Kernel
+from .._compile import Kernel, Kernels
 from . import host
 from .chunks import workspace
 from .lanes.storage import LANES
+from .layout import FEW_CLASSES
 from .sums import CHUNK, STATE_VECTORS
 from .team import team
 from .units import BUNDLE, together
@@ -66,10 +67,29 @@ def in_bundles(threads: int, x: np.ndarray, *others: Any) -> bool:
     return all(a.strides[2] == a.itemsize for a in arrays)
 
 
+def in_tiles(x: np.ndarray, *others: Any) -> bool:
+    """Whether rows abreast are taken as tiles: the few classes of each are neighbours in all arrays of three
+    dimensions."""
+    if x.ndim != 3 or not 2 <= x.shape[1] <= FEW_CLASSES:
+        return False
+    arrays = [x, *(a for a in others if type(a) is np.ndarray and a.ndim == 3 and a.size)]
+    return all(a.strides[1] == a.itemsize for a in arrays)
+
+
+def chosen(kernels: Kernels, threads: int, usual: bool, x: np.ndarray, *others: Any) -> tuple[Kernel, int]:
+    """The kernel that threads take a part of the rows each with, and how many units are one to it.
+
+    ``usual`` is whether nothing is asked for that bundles and tiles do not have.
+    """
+    if usual and kernels.bundled is not None and in_bundles(threads, x, *others):
+        return kernels.bundled, BUNDLE
+    if usual and kernels.tiled is not None and in_tiles(x, *others):
+        return kernels.tiled, 1
+    return kernels.whole, 1
+
+
 def launch(
-    kernel: Kernel,
-    bundled: Kernel | None,
-    split: Kernel | None,
+    kernels: Kernels,
     data: np.ndarray,
     *arguments: Any,
     rooms: int | None,
@@ -78,19 +98,19 @@ def launch(
 ) -> Any:
     """Call a kernel with ``arguments``, and as many threads as ``data`` is worth.
 
-    ``bundled`` is the kernel for rows that :func:`in_bundles` finds, where nothing unusual is asked for; ``split`` that
-    for rows that are fewer than threads, or very long. ``rooms`` is how many chunks a thread needs scratch memory for;
-    None if it takes none at all. ``more`` names a storage type that the kernel is compiled for beside that of ``data``.
+    ``rooms`` is how many chunks a thread needs scratch memory for; None if it takes none at all. ``usual`` is that of
+    :func:`chosen`. ``more`` names a storage type that the kernels are compiled for beside that of ``data``.
     """
     char = data.dtype.char
     key = (data.ndim, char, more) if more else (data.ndim, char)
     nbytes, grain = plan(data.shape, char, rooms)
     control, threads = (None, 1) if data.size < SERIAL_WORK else team.call()
-    if usual and bundled is not None and in_bundles(threads, data, *arguments):
-        kernel, split, grain = bundled, None, max(1, grain // BUNDLE)
+    kernel, units = chosen(kernels, threads, usual, data, *arguments)
+    grain = max(1, grain // units)
     memory = () if rooms is None else (host.scratch(threads, nbytes),)
     if control is None:
         return kernel[key](*arguments, *memory, grain, 0, 1)
+    split = kernels.split if kernel is kernels.whole else None
     states = None if split is None else _states(data.shape, char, threads)
     if split is not None and states is not None:
         result = split[key](*arguments, states, *memory, 1, control.address, threads)

@@ -18,9 +18,15 @@ from .lanes.storage import LANES
 FEW_CLASSES = 32
 """Rows of up to so many classes are taken sixteen abreast: along them most lanes would be idle."""
 
-FEW_TO_MULTIPLY = FEW_CLASSES if has_feature("avx512f") else 0
-"""The same for the gradients of softmax and log_softmax, which compute little: transposing three arrays in 16 registers
-of 256 bits takes longer than leaving lanes idle (docs/performance-avx2.md)."""
+FILLED_ALONG = not has_feature("avx512f")
+"""Whether rows whose classes fill vectors are taken along where little is computed: transposing three arrays in 16
+registers of 256 bits takes 1.1 to 1.8 of the time (docs/performance-avx2.md)."""
+
+
+def few_to_multiply(classes: int) -> int:
+    """The most classes of rows that are taken abreast for the gradients of softmax and log_softmax."""
+    return 0 if FILLED_ALONG and classes % LANES == 0 else FEW_CLASSES
+
 
 _MANY_SLABS = 64
 _SMALL_SLAB = 1 << 14

@@ -92,8 +92,8 @@ def _weighted_exponentials(x, b, n, m, u):
     return count.total(), rest.total()
 
 
-_whole, _bundled, _split = two_passes(_LogSumExp)
-_weighted_whole, _, _weighted_split = two_passes(_Weighted)
+_whole, _bundled, _tiled, _split = two_passes(_LogSumExp)
+_weighted_whole, _, _, _weighted_split = two_passes(_Weighted)
 
 
 def _signature(ndim, t):
@@ -110,6 +110,12 @@ def logsumexp(x, mask, lse, scratch, grain, launcher, threads):
 def bundled_logsumexp(x, mask, lse, scratch, grain, launcher, threads):
     """The same for rows abreast in bundles."""
     _bundled(x, mask, lse, scratch, grain, launcher, threads)
+
+
+@kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
+def tiled_logsumexp(x, mask, lse, scratch, grain, launcher, threads):
+    """The same for rows of few classes in tiles."""
+    _tiled(x, mask, lse, scratch, grain, launcher, threads)
 
 
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))
@@ -135,5 +141,5 @@ def split_weighted_logsumexp(x, b, mask, lse, sign, states, scratch, grain, laun
     _weighted_split(x, b, mask, lse, sign, states, scratch, grain, launcher, threads)
 
 
-LOGSUMEXP = Kernels(logsumexp, bundled_logsumexp, split_logsumexp)
-WEIGHTED = Kernels(weighted_logsumexp, None, split_weighted_logsumexp)
+LOGSUMEXP = Kernels(logsumexp, bundled_logsumexp, tiled_logsumexp, split_logsumexp)
+WEIGHTED = Kernels(weighted_logsumexp, None, None, split_weighted_logsumexp)

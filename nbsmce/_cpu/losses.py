@@ -92,7 +92,7 @@ def cross_entropy(
             indices, *given, losses, lses, z_losses, predicted = parts(of_rows, at)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                *kernels.CROSS_ENTROPY, x,
+                kernels.CROSS_ENTROPY, x,
                 x, probabilities, indices, weights, *given, losses, weighted, lses, z_losses, predicted, dx, numbers,
                 spec.ignore_index, past_cache, sums, rooms=3, usual=usual, more=probabilities.dtype.char,
             )  # fmt: skip
@@ -195,7 +195,7 @@ def nll_loss(
             target_of, *given, losses = parts((indices, sample, above, loss), at)
             weighted, sums = total.memory(first, stop)
             total.total = launch(
-                kernels_nll.nll, None, None, x,
+                kernels_nll.NLL, x,
                 x, target_of, weights, *given, losses, weighted, dx, scale, spec.ignore_index, sums, rooms=None,
             )  # fmt: skip
 

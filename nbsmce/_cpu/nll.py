@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import float64, int64
 
-from .._compile import TEAM, array, kernel
+from .._compile import TEAM, Kernels, array, kernel
 from .lanes import branch, in_njit, peek, select, wide, zeros
 from .lanes.storage import computed_type
 from .parallel import in_parallel
@@ -54,3 +54,6 @@ def nll(x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_i
     return _nll(
         x, target, weight, sample, dloss, loss, weighted, dx, upstream, ignore_index, sums, grain, launcher, threads
     )  # fmt: skip
+
+
+NLL = Kernels(nll, None, None, None)

@@ -36,7 +36,7 @@ from .chunks import SCALE_BYTES, chunk_bounds, chunk_count
 from .lanes import advance, at, branch, computed, fence, float64_at, in_njit, narrow, steps, wide
 from .parallel import in_parallel
 from .sums import STATE_VECTORS, State, keep_rows, kept_row, merged, relative_to_peak, save, saved
-from .units import TOGETHER, bundle_count, bundles, together, unit_at, unit_count, units, visits
+from .units import TOGETHER, bundle_count, bundles, tiles, together, unit_at, unit_count, units, visits
 
 
 def slot_memory(scratch, slot):
@@ -102,9 +102,9 @@ def each_unit(x, lo, hi, scratch, slot, most, wanted, make, simple):
 # -- bundles -----------------------------------------------------------------------------------------------------------
 
 
-def each_bundle(x, lo, hi, place, wanted, make):
-    """The same as :func:`each_unit` for bundles, of which all that is known of rows stays in registers."""
-    for u in bundles(x, lo, hi):
+def each_at_once(units, x, place, wanted, make):
+    """The same as :func:`each_unit` for bundles or tiles, of which all that is known of rows stays in registers."""
+    for u in units:
         work = make(u, place)
 
         def both(work=work, u=u):
@@ -199,8 +199,8 @@ _TEAM = ("grain", "launcher", "threads")
 
 
 def two_passes(work):
-    """``(whole, bundled, split)``: a class of units as three functions for ``@njit`` code, two of which go by bundles
-    or by chunks.
+    """``(whole, bundled, tiled, split)``: a class of units as functions for ``@njit`` code, three of which go by
+    bundles, tiles or chunks.
 
     ``work(u, place, x, ...)`` describes a unit. The functions take the arguments after ``place``, ``split`` then room
     for the states of the rows, and scratch memory and the threads; they return what the class method ``result`` does.
@@ -216,10 +216,13 @@ def two_passes(work):
 
         branch(work.simple(*arrays), lambda: run(True), lambda: run(False))
 
-    def each_of_bundles(lo, hi, slot, *arguments):
-        *arrays, scratch = arguments
-        make = lambda u, place: work(u, place, *arrays)  # noqa: E731
-        each_bundle(arrays[0], lo, hi, slot_memory(scratch, slot), work.wants(*arrays), make)
+    def at_once(units):
+        def run(lo, hi, slot, *arguments):
+            *arrays, scratch = arguments
+            make = lambda u, place: work(u, place, *arrays)  # noqa: E731
+            each_at_once(units(arrays[0], lo, hi), arrays[0], slot_memory(scratch, slot), work.wants(*arrays), make)
+
+        return run
 
     def part(function):
         def run(lo, hi, slot, *arguments):
@@ -228,6 +231,7 @@ def two_passes(work):
 
         return run
 
+    each_bundle, each_tile = at_once(bundles), at_once(tiles)
     first, middle, second, last = (part(f) for f in (first_pass, between, second_pass, end))
 
     def whole(*arguments):
@@ -239,7 +243,12 @@ def two_passes(work):
 
     def bundled(*arguments):
         *arrays, scratch, grain, launcher, threads = arguments
-        in_parallel(each_of_bundles, bundle_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
+        in_parallel(each_bundle, bundle_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
+        return work.result(*arrays)
+
+    def tiled(*arguments):
+        *arrays, scratch, grain, launcher, threads = arguments
+        in_parallel(each_tile, unit_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
         return work.result(*arrays)
 
     def split(*arguments):
@@ -258,7 +267,9 @@ def two_passes(work):
             branch(work.wants(*arrays), write)
         return work.result(*arrays)
 
-    functions = (whole, ("scratch",)), (bundled, ("scratch",)), (split, ("states", "scratch"))
+    functions = (
+        (whole, ("scratch",)), (bundled, ("scratch",)), (tiled, ("scratch",)), (split, ("states", "scratch")),
+    )  # fmt: skip
     for function, memory in functions:
         kinds = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in (*names, *memory, *_TEAM)]
         function.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]

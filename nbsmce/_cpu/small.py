@@ -2,8 +2,8 @@
 
 It is prepared once for each function, shape, dtype and set of options, and :func:`nbsmce._prepared.short` finds it
 again. The kernel and so the bits are those of the general way, which everything takes but NumPy arrays of float32 or
-float64 that are vectors, matrices along the last dimension, or C-contiguous; errors included: ``tests/test_small.py``.
-docs/performance.md has what that saves.
+float64 that are C-contiguous, vectors, or matrices along the last dimension that are not in tiles; errors included:
+``tests/test_small.py``. docs/performance.md has what that saves.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .._spec import LossSpec, Wanted
 from . import host, launch
 from .cross_entropy import CROSS_ENTROPY
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
-from .layout import FEW_CLASSES, FEW_TO_MULTIPLY, abreast, is_apart
+from .layout import FEW_CLASSES, abreast, few_to_multiply, is_apart
 from .logsumexp import LOGSUMEXP
 from .row_sums import NO_SUMS, options
 from .row_targets import INT64, NO_INDICES, refuse
@@ -98,10 +98,10 @@ def _layout(
     seen_shape, view = _view_of(axis, shape, few)
     seen = np.empty(shape, x.dtype)
     seen = taken(seen if view is None else view(seen), len(seen_shape))
-    bundled = kernels.bundled if usual and launch.in_bundles(1, seen) else None
-    kernel = kernels.whole if bundled is None else bundled
+    kernel, _ = launch.chosen(kernels, 1, usual, seen)
     nbytes, grain = launch.plan(seen.shape, char, rooms)
-    entry, contiguous = kernel[seen.ndim, *[char] * types], x.ndim > 2 or axis < x.ndim - 1
+    contiguous = x.ndim > 2 or axis < x.ndim - 1 or kernel is kernels.tiled
+    entry = kernel[seen.ndim, *[char] * types]
     last = host.scratch(1, nbytes), grain, 0, 1
     return Layout(entry, view, contiguous, shape, rows, x.dtype, launch.no_mask(seen), last)
 
@@ -146,7 +146,8 @@ def softmax(axis: int, x: np.ndarray, log: bool) -> Call | None:
 
 
 def softmax_backward(axis: int, dy: np.ndarray, log: bool) -> Call | None:
-    layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy, FEW_TO_MULTIPLY)
+    few = few_to_multiply(dy.shape[axis]) if -dy.ndim <= axis < dy.ndim else 0
+    layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy, few)
     if layout is None:
         return None
     entry, view, contiguous, shape, _, dtype, _, (memory, grain, launcher, threads) = layout

@@ -130,7 +130,8 @@ class _Softmax(Work):
             from_kept()
 
     def log_softmax(self, v0, n, r, high, low, *_):
-        self.write(v0, n, r, self.logits(v0, n, r), lambda x: (x - high) - low, MINUS_INFINITY)
+        logits = self.logits(v0, n, r, several_chunks(self.u, self.like))
+        self.write(v0, n, r, logits, lambda x: (x - high) - low, MINUS_INFINITY)
 
     def write(self, v0, n, r, source, result, hidden):
         mask = view(self.mask, self.u, r)
@@ -143,7 +144,7 @@ class _Softmax(Work):
         write_results(self.out, self.u, r, v0, n, room_at(self.room, v0, r), self.streamed, value)
 
 
-_whole, _bundled, _split = two_passes(_Softmax)
+_whole, _bundled, _tiled, _split = two_passes(_Softmax)
 
 
 def _signature(ndim, t):
@@ -162,10 +163,16 @@ def bundled_softmax(x, mask, out, log, streamed, scratch, grain, launcher, threa
     _bundled(x, mask, out, log, streamed, scratch, grain, launcher, threads)
 
 
+@kernel(lambda ndim, t: (*_signature(ndim, t), *MEMORY))
+def tiled_softmax(x, mask, out, log, streamed, scratch, grain, launcher, threads):
+    """The same for rows of few classes in tiles."""
+    _tiled(x, mask, out, log, streamed, scratch, grain, launcher, threads)
+
+
 @kernel(lambda ndim, t: (*_signature(ndim, t), STATES, *MEMORY))
 def split_softmax(x, mask, out, log, streamed, states, scratch, grain, launcher, threads):
     """The same for few long rows."""
     _split(x, mask, out, log, streamed, states, scratch, grain, launcher, threads)
 
 
-SOFTMAX = Kernels(softmax, bundled_softmax, split_softmax)
+SOFTMAX = Kernels(softmax, bundled_softmax, tiled_softmax, split_softmax)

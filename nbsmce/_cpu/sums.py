@@ -25,7 +25,6 @@ from .lanes import (
     count_lanes,
     float64_of,
     fma,
-    invert,
     lane,
     lane_max,
     lane_sum,
@@ -41,6 +40,8 @@ from .lanes import (
     steps,
     store,
     stripes,
+    to_bits,
+    to_float,
     wide,
     zeros,
 )
@@ -88,7 +89,8 @@ class Stripes:
         p: Any = Several(stripes() for _ in u.first) if u.bundle else stripes()
         self.p, self.abreast = p, u.abreast
         self.now = p  # the sums that the lanes of the present vector belong to
-        for s in range(LANES if u.abreast else 1):
+        self.few = u.classes < 9 if u.tile else False  # the last stripes are empty
+        for s in steps(0, select(self.few, LANES // 2, LANES)) if u.tile else range(LANES if u.abreast else 1):
             store(at(p, s), zeros(p))
 
     def add(self, x):
@@ -111,7 +113,10 @@ class Stripes:
         """The sum over the stripes, for each row of the unit."""
         if not self.abreast:
             return splat(self.p, lane_sum(load(self.p)))
-        sums = [load(at(self.p, s)) for s in range(LANES)]
+        return branch(self.few, lambda: self._tree(LANES // 2), lambda: self._tree(LANES))
+
+    def _tree(self, count):
+        sums = [load(at(self.p, s)) for s in range(count)]
         while len(sums) > 1:
             half = len(sums) // 2
             sums = [sums[s] + sums[s + half] for s in range(half)]
@@ -133,7 +138,7 @@ def each_vector_of(n, u, sums, action, in_turn=False):
 
     if not u.abreast:
         each_vector(n, u, action)
-    elif in_turn or u.bundle:
+    elif in_turn or u.whole:
         for v in steps(0, n):
             stripe(v % LANES, [v])
     else:
@@ -172,24 +177,24 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
 
     ``ahead(v)`` is called before vector ``v``. With ``keep`` the exponentials are written to ``e``, which may be ``x``.
     """
-    others, rest, scale = Variable(zeros(m) if u.abreast else 0), Stripes(u), Scale.of(m)
-    top = m - scale.base  # minus infinity where all are
+    by_lane, none = u.abreast or m.single, to_bits(zeros(m))  # four more vectors of int64 would need more registers
+    others, rest, scale = Variable(none if by_lane else 0), Stripes(u), Scale.of(m)
 
     def one(v, k):
         ahead(v)
-        value = load_logits(vector(x, v), k) - scale.base
-        y, small = scale.tried(value)
-        branch(keep, lambda: store(vector(e, v), select(small, zeros(x), y), k))
-        other = value != top
-        rest.add(wide(select(other & invert(small), y, zeros(x))))
-        more = select(other, splat(x, 1.0), zeros(x)) if u.abreast else count_lanes(other & lanes_below(k))
-        others.value = others.value + more
+        value = load_logits(vector(x, v), k)
+        y, other = scale.exp(value - scale.base), value != m
+        branch(keep, lambda: store(vector(e, v), y, k))
+        rest.add(wide(select(other, y, zeros(x))))
+        counted = other if u.abreast else other & lanes_below(k)
+        others.value = others.value + (select(counted, none + 1, none) if by_lane else count_lanes(counted))
 
     # Where results are kept, going over 10 classes in stripes takes 1.05 to 1.25 of the time.
     each_vector_of(n, u, [rest], one, in_turn=keep is not False)
     if u.abreast:
-        return float64_of(n) - wide(others.value), rest.total()
-    return splat(rest.p, float64_of(n - others.value)), rest.total()
+        return float64_of(n) - to_float(others.value), rest.total()
+    count = float64_of(n) - float64_of(lane_sum(others.value) if by_lane else others.value)
+    return splat(rest.p, count), rest.total()
 
 
 # -- chunks together ---------------------------------------------------------------------------------------------------
@@ -224,6 +229,8 @@ def saved(states, c, fields):
 
 def decay(peak, whole_peak):
     """``exp(peak - whole_peak)``; 1 where they are equal, also if infinite."""
+    if peak is whole_peak:
+        return splat(peak, 1.0)
     return select(peak == whole_peak, splat(peak, 1.0), exp_difference(peak, whole_peak) * UNBIAS)
 
 

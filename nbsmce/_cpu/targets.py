@@ -15,6 +15,7 @@ from .lanes import (
     advance,
     at,
     branch,
+    copy_number,
     float64_of,
     gather_at,
     in_njit,
@@ -27,12 +28,15 @@ from .lanes import (
     lanes_below,
     load,
     load_logits,
+    narrow,
+    on_stack,
     peek,
     poke,
     select,
     splat,
     steps,
     store,
+    stored,
     to_float,
     wide,
     zeros,
@@ -60,7 +64,8 @@ def optional_of_rows(a, u, default):
 def at_targets(x, u, target):
     """The elements of an array at the target classes of a unit's rows."""
     p, of_class, of_row = corner(x, u)
-    return gather_at(p, target * of_class + lane_index() * of_row, u.rows)
+    row = select(lanes_below(u.rows), lane_index(), 0)  # a mask would make a branch for each where nothing gathers
+    return gather_at(p, target * of_class + row * of_row)
 
 
 def target_logits(x, scale, softcap, rows, v0, n, u):
@@ -99,11 +104,18 @@ def put_at_targets(a, u, rows, x):
     first, of_class, of_row = corner(a, u)
 
     def put(first, target, live, x):
+        offsets = on_stack(lane_index())
+        numbers = stored(on_stack(x), first)
+        store(offsets, select(live, target * of_class + lane_index() * of_row, NO_PLACE))
+        store(numbers, narrow(x, first))
         for i in steps(0, u.rows):
-            p = advance(first, lane(target, i) * of_class + i * of_row)
-            branch(lane(live, i), lambda p=p, i=i: store(p, splat(p, lane(x, i)), 1))
+            offset = peek(offsets, i)
+            branch(offset != NO_PLACE, lambda i=i, offset=offset: copy_number(numbers, i, advance(first, offset)))
 
     each(put, first, rows.target, rows.live, x)
+
+
+NO_PLACE = -(2**62)  # bytes: farther than any
 
 
 class Mass(NamedTuple):

@@ -49,6 +49,13 @@ class Unit(NamedTuple):
     shared: bool = False  # other threads have other chunks of it
     simple: bool = False  # a single chunk, no gaps between lanes in any array, results that stay in the cache
     bundle: bool = False  # several simple units abreast; ``first`` and ``inner`` have one number for each
+    tile: bool = False  # simple rows abreast whose classes are neighbours in memory, and few
+    behind: Any = None  # how many rows are behind those of a tile
+
+    @property
+    def whole(self):
+        """Whether all vectors are taken whole: lanes that stand for no row hold anything."""
+        return self.bundle or self.tile
 
 
 def together(classes: Any, most: int = TOGETHER) -> Any:
@@ -110,6 +117,13 @@ def bundles(x, lo, hi):
         yield Unit(True, x.shape[1], outer * x.shape[2] + inner, LANES, outer, inner, simple=True, bundle=True)
 
 
+def tiles(x, lo, hi):
+    """The units ``[lo, hi)`` of ``x`` as tiles: every class of sixteen rows, transposed before and after."""
+    for i in steps(lo, hi):
+        u = unit_at(x, i, LANES)
+        yield u._replace(simple=True, tile=True, behind=x.shape[2] - LANES - u.inner)
+
+
 def visits(u):
     """The rows that are gone over one by one: numbers within the unit."""
     return [0] if u.abreast else steps(0, u.rows)
@@ -120,7 +134,7 @@ def visits(u):
 
 def each_vector(n, u, action):
     """``action(v, k)`` for the vectors of ``n`` classes of a unit; where ``k`` is 16, no lane needs a mask."""
-    if u.bundle:
+    if u.whole:
         for v in steps(0, n):
             action(v, LANES)
     elif u.abreast:

@@ -8,6 +8,7 @@ from .lanes import (
     LANES,
     advance,
     at,
+    block_lanes,
     branch,
     computed,
     gather,
@@ -16,6 +17,7 @@ from .lanes import (
     is_half,
     itemsize,
     load,
+    load_block,
     past,
     same_place,
     scatter,
@@ -23,10 +25,10 @@ from .lanes import (
     smaller,
     steps,
     store,
+    store_block,
     store_past_cache,
     stored,
     transposed,
-    zeros,
 )
 from .units import each_vector
 
@@ -59,6 +61,8 @@ def packed(x, u):
 
     Of units abreast that is known of bundles alone.
     """
+    if u.tile:
+        return False
     return u.simple or (False if u.abreast else x.strides[1] == itemsize(x.p))
 
 
@@ -116,34 +120,82 @@ def shown(mask, v, k=LANES, shift=0):
     return gather_mask(place(mask, v, shift), mask.lane, k)
 
 
-# -- classes side by side, rows abreast: tiles of sixteen by sixteen ---------------------------------------------------
+# -- classes side by side, rows abreast --------------------------------------------------------------------------------
 
 
 def unpack(a, v0, n, u, room):
     """Copy ``n`` classes of a packed view from ``v0`` on to ``room``, a vector for each class.
 
     A gather of sixteen rows takes several times as long as its share of loading rows and transposing them in registers.
+    ``room`` is written up to the end of the last block.
     """
-    for block in steps(0, n, LANES):
-        k = smaller(LANES, n - block)
-        p = place(a, v0 + block)
-        rows = [_tile_row(p, i * a.lane, k, i < u.rows) for i in range(LANES)]
-        for i, column in enumerate(transposed(rows)):
-            branch(i < k, lambda i=i, column=column: store(at(room, block + i), column))
+    size = block_lanes(a.p)
+
+    def exactly():
+        for first in steps(0, n, size):
+            _read_block(place(a, v0 + first), a.lane, at(room, first), smaller(size, n - first), u.rows)
+
+    def past_the_end():  # what is behind a row belongs to the rows behind
+        for first in steps(0, n, size):
+            _read_block(place(a, first), a.lane, at(room, first))
+
+    if u.tile:
+        inside_array = (u.behind * n >= size) & (a.lane >= n * itemsize(a.p))
+        branch(inside_array, past_the_end, exactly)
+    else:
+        exactly()
 
 
-def _tile_row(p, offset, k, there):
-    return branch(there, lambda: load(advance(p, offset), k), lambda: zeros(p))
+def _read_block(p, lane, room, k=LANES, rows=LANES):
+    """``k`` classes of a block; where rows are fewer the last is read again."""
+    size = block_lanes(p)
+    for group in range(0, LANES, size):
+        lines = [load_block(advance(p, lane * smaller(group + i, rows - 1)), k) for i in range(size)]
+        for i, column in enumerate(transposed(lines)):
+            store_block(at(room, i, group), column)
 
 
 def pack(a, v0, n, u, room):
-    """The other way: write ``n`` classes from ``room`` to a packed view."""
-    for block in steps(0, n, LANES):
-        k = smaller(LANES, n - block)
-        p = place(a, v0 + block)
-        vectors = [load(at(room, block + i)) for i in range(LANES)]
-        for i, row in enumerate(transposed(vectors)):
-            branch(i < u.rows, lambda i=i, row=row: store(advance(p, i * a.lane), row, k))
+    """The other way: write ``n`` classes from ``room`` to a packed view.
+
+    Where rows follow each other without a gap, and all are there, a row is written past its end and the next over that:
+    from the last block to the first, and from the first row to the last, so that nothing else is overwritten.
+    """
+    size = block_lanes(a.p)
+
+    def exactly():
+        for first in steps(0, n, size):
+            _write_block(at(room, first), place(a, v0 + first), a.lane, smaller(size, n - first), u.rows)
+
+    def past_the_end():
+        blocks = (n + (size - 1)) // size
+        for i in steps(0, blocks):
+            first = (blocks - 1 - i) * size
+            _write_block(at(room, first), place(a, first), a.lane, smaller(size, n - first), LANES, n)
+
+    if u.tile:
+        branch((u.behind >= 0) & (a.lane == n * itemsize(a.p)), past_the_end, exactly)
+    else:
+        exactly()
+
+
+def _write_block(room, p, lane, k, rows, over=None):
+    """``k`` classes of a block of ``rows``; past them where so many rows follow that all is written ``over``.
+
+    ``over`` is how many classes of each following row are.
+    """
+    size = block_lanes(p)
+    for group in range(0, LANES, size):
+        lines = transposed([load_block(at(room, i, group)) for i in range(size)])
+        for i, line in enumerate(lines, group):
+            to = advance(p, lane * i)
+            whole = lambda to=to, line=line: store_block(to, line)  # noqa: E731
+            part = lambda to=to, line=line: store_block(to, line, k)  # noqa: E731
+            if over is None:
+                branch(rows > i, part)
+            else:
+                following = LANES - 1 - i  # rows, of two classes or more
+                branch(2 * following >= size or over * following >= size - k, whole, part)
 
 
 # -- results -----------------------------------------------------------------------------------------------------------
@@ -169,7 +221,7 @@ def write_results(out, u, r, v0, n, room, streamed, result):
     def copy():
         _from_line(n, u, shift, lambda v, k, s: put(a, v0 + v, load(at(room, v, s), k), k, s, streamed))
 
-    tiles = a.step == itemsize(a.p) if u.abreast else False
+    tiles = u.tile or (a.step == itemsize(a.p) if u.abreast else False)
     branch(direct, lambda: None, lambda: branch(tiles, lambda: pack(a, v0, n, u, room), copy))
 
 

@@ -49,6 +49,8 @@ def _of(kernels: Kernels, char: str, *more: str) -> Iterator[tuple[Kernel, tuple
     for kernel in (kernels.whole, kernels.split):
         if kernel is not None:
             yield from ((kernel, (ndim, char, *more)) for ndim in (2, 3))
+    if kernels.tiled is not None:
+        yield kernels.tiled, (3, char, *more)
     if kernels.bundled is not None and char in BUNDLED:
         yield kernels.bundled, (3, char, *more)
 

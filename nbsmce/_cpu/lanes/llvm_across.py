@@ -35,27 +35,6 @@ def lane_sum(x: Value) -> Value:
     return _fold(x, lambda a, b: a + b)
 
 
-def transposed(rows: list[Value]) -> list[Value]:
-    """Sixteen vectors as a matrix, transposed: lane ``i`` of vector ``j`` becomes lane ``j`` of vector ``i``."""
-    rows, step = list(rows), LANES // 2
-    while step:
-        low, high = (
-            ir.Constant(ir.VectorType(I32, LANES), [pick(i) for i in range(LANES)])
-            for pick in (
-                lambda i: i + LANES - step if i & step else i,
-                lambda i: i + LANES if i & step else i + step,
-            )
-        )
-        for i in range(LANES):
-            if not i & step:
-                a, b = rows[i], rows[i + step]
-                rows[i], rows[i + step] = (
-                    Value(a.type, here().shuffle_vector(a.value, b.value, mask)) for mask in (low, high)
-                )
-        step //= 2
-    return rows
-
-
 def lane_max(x: Value) -> Value:
     """The largest lane; none may be NaN."""
     return _fold(x, larger)

@@ -1,8 +1,8 @@
-"""Pointers and arrays of generated code, and the conversions of the half types."""
+"""Pointers and arrays of generated code."""
 
 from __future__ import annotations
 
-import platform
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -11,70 +11,10 @@ from numba.core import cgutils
 
 from ..._compile import has_feature
 from .llvm import I32, I64, LLVM, Value, call, counting, first_lanes, here, integer, larger, repeat, vector_type
+from .llvm_half import DECODE, ENCODE, MINUS_INFINITY
 from .storage import COMPUTED, LANES, MASK, Vector, computed_type
 
-_HALF, _WORD, _SINGLE = (ir.VectorType(kind, LANES) for kind in (ir.IntType(16), I32, ir.FloatType()))
 _BYTE = ir.IntType(8)
-
-
-# -- half types --------------------------------------------------------------------------------------------------------
-
-
-def has_float16() -> bool:
-    """Whether the processor converts float16 by itself; LLVM would call a function that the JIT cannot find."""
-    return platform.machine().lower() in ("arm64", "aarch64") or has_feature("f16c")
-
-
-def _all(vector: ir.VectorType, value: float) -> ir.Constant:
-    return ir.Constant(vector, [value] * LANES)
-
-
-def _from_float16(b: ir.IRBuilder, bits: Any) -> Any:
-    """Shift the fields into place, then multiply by 2**112: exact, also for subnormals."""
-    if has_float16():
-        return b.fpext(b.bitcast(bits, ir.VectorType(ir.HalfType(), LANES)), _SINGLE)
-    word = b.zext(bits, _WORD)
-    magnitude = b.shl(b.and_(word, _all(_WORD, 0x7FFF)), _all(_WORD, 13))
-    sign = b.shl(b.and_(word, _all(_WORD, 0x8000)), _all(_WORD, 16))
-    scaled = b.bitcast(b.fmul(b.bitcast(magnitude, _SINGLE), _all(_SINGLE, 2.0**112)), _WORD)
-    special = b.icmp_unsigned(">=", magnitude, _all(_WORD, 0x7C00 << 13))
-    scaled = b.select(special, b.or_(magnitude, _all(_WORD, 0x7F800000)), scaled)
-    return b.bitcast(b.or_(scaled, sign), _SINGLE)
-
-
-def _to_float16(b: ir.IRBuilder, value: Any) -> Any:
-    """To nearest even. Adding 0.5 rounds what will be subnormal at its last bit, 2**-24."""
-    if has_float16():
-        return b.bitcast(b.fptrunc(value, ir.VectorType(ir.HalfType(), LANES)), _HALF)
-    bits = b.bitcast(value, _WORD)
-    magnitude = b.and_(bits, _all(_WORD, 0x7FFFFFFF))
-    sign = b.and_(b.lshr(bits, _all(_WORD, 16)), _all(_WORD, 0x8000))
-    odd = b.and_(b.lshr(magnitude, _all(_WORD, 13)), _all(_WORD, 1))
-    normal = b.lshr(b.add(magnitude, b.add(odd, _all(_WORD, 0xFFF - (112 << 23)))), _all(_WORD, 13))
-    small = b.bitcast(b.fadd(b.bitcast(magnitude, _SINGLE), _all(_SINGLE, 0.5)), _WORD)
-    tiny = b.sub(small, _all(_WORD, 0x3F000000))
-    half = b.select(b.icmp_unsigned("<", magnitude, _all(_WORD, 113 << 23)), tiny, normal)
-    half = b.select(b.icmp_unsigned(">=", magnitude, _all(_WORD, 0x477FF000)), _all(_WORD, 0x7C00), half)
-    half = b.select(b.icmp_unsigned(">", magnitude, _all(_WORD, 0x7F800000)), _all(_WORD, 0x7E00), half)
-    return b.trunc(b.or_(half, sign), _HALF)
-
-
-def _from_bfloat16(b: ir.IRBuilder, bits: Any) -> Any:
-    return b.bitcast(b.shl(b.zext(bits, _WORD), _all(_WORD, 16)), _SINGLE)
-
-
-def _to_bfloat16(b: ir.IRBuilder, value: Any) -> Any:
-    """To nearest even; x86's own instruction drops subnormals."""
-    bits = b.bitcast(value, _WORD)
-    odd = b.and_(b.lshr(bits, _all(_WORD, 16)), _all(_WORD, 1))
-    rounded = b.add(bits, b.add(odd, _all(_WORD, 0x7FFF)))
-    rounded = b.select(b.fcmp_unordered("uno", value, value), _all(_WORD, 0x7FC00000), rounded)
-    return b.trunc(b.lshr(rounded, _all(_WORD, 16)), _HALF)
-
-
-_DECODE = {types.int16: _from_float16, types.uint16: _from_bfloat16}
-_ENCODE = {types.int16: _to_float16, types.uint16: _to_bfloat16}
-_MINUS_INFINITY = {types.int16: 0xFC00, types.uint16: 0xFF80}
 
 
 # -- pointers ----------------------------------------------------------------------------------------------------------
@@ -150,6 +90,12 @@ def stripes() -> Pointer:
     return Pointer(types.CPointer(types.float64), here().bitcast(room, ir.DoubleType().as_pointer()))
 
 
+def on_stack(like: Value) -> Pointer:
+    """Room for such a vector on the stack."""
+    room = cgutils.alloca_once(here(), like.value.type)
+    return _as(Pointer(types.CPointer(like.dtype), room), like.dtype)
+
+
 def add_products(p: Pointer, x: Value, y: Value) -> None:
     """Add the products of float32 lanes to the float64 numbers at ``p``.
 
@@ -187,20 +133,20 @@ def _read(p: Pointer, operation: str, where: Any, k: Any, pad: float) -> Value:
     kind = vector_type(p.dtype)
     stored_pad = ir.Constant(kind, None)
     if pad:
-        stored_pad = ir.Constant(kind, [_MINUS_INFINITY.get(p.dtype, pad)] * LANES)
+        stored_pad = ir.Constant(kind, [MINUS_INFINITY.get(p.dtype, pad)] * LANES)
     raw = _masked(p, operation, kind, [where, I32(1), first_lanes(k), stored_pad])
-    decode = _DECODE.get(p.dtype)
+    decode = DECODE.get(p.dtype)
     return Value(Vector(computed_type(p.dtype)), decode(here(), raw) if decode else raw)
 
 
-def _encoded(p: Pointer, x: Value) -> Any:
+def encoded(p: Pointer, x: Value) -> Any:
     """The lanes as they are stored at ``p``."""
-    encode = _ENCODE.get(p.dtype)
+    encode = ENCODE.get(p.dtype)
     return encode(here(), x.value) if encode else x.value
 
 
 def _write(p: Pointer, operation: str, where: Any, x: Value, k: Any) -> None:
-    _masked(p, operation, ir.VoidType(), [_encoded(p, x), where, I32(1), first_lanes(k)])
+    _masked(p, operation, ir.VoidType(), [encoded(p, x), where, I32(1), first_lanes(k)])
 
 
 def load(p: Pointer, k: Any = LANES) -> Value:
@@ -228,33 +174,45 @@ def store(p: Pointer, x: Value, k: Any = LANES) -> None:
     """The first ``k`` lanes to neighbours in memory, rounded to the storage type."""
     if (isinstance(k, int) and k >= LANES) or has_feature("avx512bw"):
         _write(p, "store", _neighbours(p), x, k)
-        return
-    raw = _encoded(p, x)
-    count = larger(integer(k), integer(0)).value
-    with here().if_else(here().icmp_signed(">=", count, I64(LANES))) as (all_lanes, fewer):
+    else:
+        store_parts(p, encoded(p, x), k)
+
+
+def store_parts(p: Pointer, raw: Any, k: Any) -> None:
+    """The first ``k`` of the lanes of an LLVM vector: all at once, or in parts."""
+    kind, count = raw.type, larger(integer(k), integer(0)).value
+    with here().if_else(here().icmp_signed(">=", count, I64(kind.count))) as (all_lanes, fewer):
         with all_lanes:
-            here().store(raw, _neighbours(p), align=1)
+            here().store(raw, here().bitcast(p.value, kind.as_pointer()), align=1)
         with fewer:
-            here().call(_store_parts(raw.type), [here().bitcast(p.value, _BYTE.as_pointer()), raw, count])
+            out_of_line("store_parts", _store_parts, ir.VoidType(), [bytes_at(p), raw, count])
 
 
-def _store_parts(kind: ir.VectorType) -> ir.Function:
-    """What stores the first ``k`` of fewer than 16 lanes: eight, then four, two and one, as the bits of ``k`` say.
+def bytes_at(p: Pointer) -> Any:
+    return here().bitcast(p.value, _BYTE.as_pointer())
+
+
+def out_of_line(name: str, body: Callable[..., Any], result: ir.Type, arguments: list[Any]) -> Any:
+    """Call ``body(builder, *arguments)`` as a function of its own, for what would take long to compile everywhere."""
+    module, kinds = here().module, [a.type for a in arguments]
+    name = ".".join([name, *(str(kind).replace(" ", "") for kind in kinds)])
+    if name not in module.globals:
+        function = ir.Function(module, ir.FunctionType(result, kinds), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        body(ir.IRBuilder(function.append_basic_block()), *function.args)
+    return here().call(module.globals[name], arguments)
+
+
+def _store_parts(builder: ir.IRBuilder, place: Any, lanes: Any, k: Any) -> None:
+    """Store half of the lanes, then a quarter and so on, as the bits of ``k`` say.
 
     AMD's processors without AVX-512 take 16 ns for a masked store of 8 float32, and 0.6 for an ordinary one (Zen 3,
-    2026-11-22; docs/performance.md). A function of its own, since it would take 0.4 s to compile wherever it is used.
+    2026-11-22; docs/performance-avx2.md).
     """
-    module, name = here().module, f"store_parts.{kind.element}"
-    if name in module.globals:
-        return module.globals[name]
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_BYTE.as_pointer(), kind, I64]), name)
-    function.linkage = "internal"
-    function.attributes.add("noinline")
-    builder = ir.IRBuilder(function.append_basic_block())
-    place, lanes, k = function.args
-    width = LANES // 2
+    element, width = lanes.type.element, lanes.type.count // 2
     while width:
-        part = ir.VectorType(kind.element, width)
+        part = ir.VectorType(element, width)
         first, rest = (
             builder.shuffle_vector(lanes, lanes, ir.Constant(ir.VectorType(I32, width), list(which)))
             for which in (range(width), range(width, 2 * width))
@@ -262,12 +220,11 @@ def _store_parts(kind: ir.VectorType) -> ir.Function:
         there = builder.icmp_unsigned("!=", builder.and_(k, I64(width)), I64(0))
         with builder.if_then(there):
             builder.store(first, builder.bitcast(place, part.as_pointer()), align=1)
-        behind = builder.gep(builder.bitcast(place, kind.element.as_pointer()), [I64(width)])
+        behind = builder.gep(builder.bitcast(place, element.as_pointer()), [I64(width)])
         place = builder.select(there, builder.bitcast(behind, place.type), place)
         lanes = builder.select(there, rest, first)
         width //= 2
     builder.ret_void()
-    return function
 
 
 def scatter(p: Pointer, stride: Any, x: Value, k: Any = LANES) -> None:
@@ -285,6 +242,11 @@ def poke(p: Pointer, i: Any, x: Value) -> None:
     here().store(x.value, here().gep(p.value, [integer(i).value]))
 
 
+def copy_number(p: Pointer, i: Any, to: Pointer) -> None:
+    """Write what is stored as number ``i`` to another place."""
+    here().store(here().load(here().gep(p.value, [integer(i).value])), to.value, align=1)
+
+
 def past(p: Pointer, nbytes: int) -> Value:
     """How many bytes ``p`` is past a multiple of ``nbytes``, a power of 2."""
     return Value(types.int64, here().and_(here().ptrtoint(p.value, I64), I64(nbytes - 1)))
@@ -298,7 +260,7 @@ def same_place(p: Pointer, q: Pointer) -> Value:
 
 def store_past_cache(p: Pointer, x: Value) -> None:
     """All lanes to memory that they fill in whole cache lines, which are then not read first; ``fence`` must follow."""
-    raw = _encoded(p, x)
+    raw = encoded(p, x)
     place = here().bitcast(p.value, raw.type.as_pointer())
     where = here().store(raw, place, align=min(64, LANES * itemsize(p)))
     where.set_metadata("nontemporal", here().module.add_metadata([I32(1)]))

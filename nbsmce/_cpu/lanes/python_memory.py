@@ -87,6 +87,10 @@ def stripes() -> Pointer:
     return Array(np.empty((LANES, LANES))).p
 
 
+def on_stack(like: Vector) -> Pointer:
+    return Array(like.data.copy()).p
+
+
 def add_products(p: Pointer, x: Vector, y: Vector) -> None:
     store(p, fma(wide(x), wide(y), load(p)))
 
@@ -147,12 +151,29 @@ def scatter(p: Pointer, stride: int, x: Vector, k: int = LANES) -> None:
         _memory(p.address + i * stride, p.dtype, 1)[0] = number
 
 
+def block_lanes(p: Pointer) -> int:
+    return 32 // computed_dtype(p.dtype).itemsize
+
+
+def load_block(p: Pointer, k: int = LANES) -> Vector:
+    lanes = block_lanes(p)
+    return Vector(_decoded(_memory(p.address, p.dtype, min(k, lanes))).data[:lanes])
+
+
+def store_block(p: Pointer, x: Vector, k: int = LANES) -> None:
+    store(p, x, min(k, len(x.data)))
+
+
 def peek(p: Pointer, i: int) -> Any:
     return _memory(p.address + i * p.dtype.itemsize, p.dtype, 1)[0].item()
 
 
 def poke(p: Pointer, i: int, x: Any) -> None:
     _memory(p.address + i * p.dtype.itemsize, p.dtype, 1)[0] = x
+
+
+def copy_number(p: Pointer, i: int, to: Pointer) -> None:
+    _memory(to.address, p.dtype, 1)[...] = _memory(p.address + i * p.dtype.itemsize, p.dtype, 1)
 
 
 def past(p: Pointer, nbytes: int) -> int:
