@@ -31,8 +31,7 @@ def cross_entropy(
     x, y, target, weight, sample, dloss, given_lse, loss, weighted, lse, z_loss, predicted, dx, numbers, ignore_index,
     streamed, sums, scratch, grain, launcher, threads,
 ):  # fmt: skip
-    """The results of :class:`~.loss_units.Wanted`; returns the sum of the losses: those in ``weighted``, and what ``sums``
-    holds.
+    """The results of :class:`~.loss_units.Wanted`; returns the sum of the losses and of the earlier ones in ``sums``.
 
     If it looks at the targets, it returns the mean for a mean, and NaN where one is no class, having written nothing.
     """

@@ -17,13 +17,13 @@ from .vmath import INFINITY, UNBIAS, Scale, exp_any, reference, scale_of_peak
 
 
 def exponential(x, m, unit, usual=lambda p: p, far=lambda p: p):
-    """What ``usual`` makes of ``exp(x - m)``, or ``far`` where that may be infinite, which is rare.
+    """What ``usual`` makes of ``exp(x - m)``, or ``far`` in lanes where that may be infinite, which are rare.
 
     ``unit`` is the :func:`~.vmath.scale_of_peak` of ``m``.
     """
-    scale = Scale.of(m)
-    near = lambda: usual(scale.exp(x - scale.base) * (unit * UNBIAS))  # noqa: E731
-    return branch(any_lane(x > m + 40.0), lambda: far(exp_any(x, m)), near)
+    scale, above = Scale.of(m), x > m + 40.0
+    near = usual(scale.exp(x - scale.base) * (unit * UNBIAS))
+    return branch(any_lane(above), lambda: select(above, far(exp_any(x, m)), near), lambda: near)
 
 
 class _ThroughSoftmax(Work):
