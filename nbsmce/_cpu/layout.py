@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .._compile import has_feature
-from .lanes.storage import LANES
+from .lanes.storage import LANES, MASK_REGISTERS
 
 FEW_CLASSES = 32
 """Rows of up to so many classes are taken sixteen abreast: along them most lanes would be idle."""
 
-FILLED_ALONG = not has_feature("avx512f")
+FILLED_ALONG = not MASK_REGISTERS
 """Whether rows whose classes fill vectors are taken along where little is computed: transposing three arrays in 16
 registers of 256 bits takes 1.1 to 1.8 of the time (docs/performance-avx2.md)."""
 

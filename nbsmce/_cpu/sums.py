@@ -46,6 +46,7 @@ from .lanes import (
     zeros,
 )
 from .lanes.several import Several
+from .lanes.storage import MASK_REGISTERS
 from .units import each_vector
 from .views import vector
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, reference, scale_of_peak
@@ -177,7 +178,8 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
 
     ``ahead(v)`` is called before vector ``v``. With ``keep`` the exponentials are written to ``e``, which may be ``x``.
     """
-    by_lane, none = u.abreast or m.single, to_bits(zeros(m))  # four more vectors of int64 would need more registers
+    # Four more vectors of int64 would need more registers than there are.
+    by_lane, none = u.abreast or (m.single and not MASK_REGISTERS), to_bits(zeros(m))
     others, rest, scale = Variable(none if by_lane else 0), Stripes(u), Scale.of(m)
 
     def one(v, k):
@@ -185,7 +187,7 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
         value = load_logits(vector(x, v), k)
         y, other = scale.exp(value - scale.base), value != m
         branch(keep, lambda: store(vector(e, v), y, k))
-        rest.add(wide(select(other, y, zeros(x))))
+        rest.add(select(other, wide(y), 0.0) if MASK_REGISTERS else wide(select(other, y, zeros(x))))
         counted = other if u.abreast else other & lanes_below(k)
         others.value = others.value + (select(counted, none + 1, none) if by_lane else count_lanes(counted))
 
