@@ -49,6 +49,11 @@ def has_feature(name: str) -> bool:
     return f"+{name}" in features.split(",")
 
 
+MASK_REGISTERS = has_feature("avx512f")
+"""Whether masks have registers of their own: lanes are then counted, and set to 0, beside what vectors do. There are 32
+registers for vectors, too, of 512 bits."""
+
+
 def array(dtype: types.Type, ndim: int) -> Borrowed:
     """The Numba type that any array of this dtype and dimension converts to.
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .lanes.storage import LANES, MASK_REGISTERS
+from .._compile import MASK_REGISTERS
+from .lanes.storage import LANES
 
 FEW_CLASSES = 32
 """Rows of up to so many classes are taken sixteen abreast: along them most lanes would be idle."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from .._compile import MASK_REGISTERS
 from .lanes import (
     LANES,
     Variable,
@@ -46,7 +47,6 @@ from .lanes import (
     zeros,
 )
 from .lanes.several import Several
-from .lanes.storage import MASK_REGISTERS
 from .units import each_vector
 from .views import vector
 from .vmath import EXP_BIAS, MINUS_INFINITY, UNBIAS, Scale, exp_difference, log1p, reference, scale_of_peak

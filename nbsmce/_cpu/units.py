@@ -9,6 +9,7 @@ go through the same loops over the vectors of a row or of rows abreast, and ever
 
 Units abreast that lie side by side are taken as a *bundle* where that is simple: in lockstep, class by class. What is
 read of a class is then several lines of the cache that follow each other, and not one in another page for each class.
+Units abreast of few classes that lie side by side are *tiles*: transposed on the way in, and on the way out.
 
 What is known of the rows of a unit is in both cases a vector with a lane for each.
 """

@@ -8,7 +8,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from ..._compile import has_feature
+from ..._compile import MASK_REGISTERS, has_feature
 from .llvm import I32, LLVM, Value, call, emitting, first_lanes, here, integer, zeros
 from .llvm_half import DECODE
 from .llvm_memory import Pointer, bytes_at, encoded, is_half, out_of_line, store_parts
@@ -17,7 +17,7 @@ from .storage import LANES, Vector, computed_type
 
 def block_lanes(p: Pointer) -> int:
     """How many rows and classes a block of what ``p`` points to has."""
-    register = 64 if has_feature("avx512f") else 32
+    register = 64 if MASK_REGISTERS else 32
     return min(LANES, register // (4 if zeros(p).single else 8))
 
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from numba import types
 
-from ..._compile import has_feature
-
 LANES = 16
-
-MASK_REGISTERS = has_feature("avx512f")
-"""Whether masks have registers of their own: lanes are then counted, and set to 0, beside what vectors do."""
 
 COMPUTED = {types.int16: types.float32, types.uint16: types.float32}
 """The half types, stored as integers, and what they are computed in."""
