@@ -18,7 +18,7 @@ def draw(path: Path, images: np.ndarray, labels: np.ndarray, probabilities: np.n
 
     figure = Figure(figsize=(12, 7), layout="constrained")
     FigureCanvasAgg(figure)
-    above, below = figure.subfigures(2, 1, height_ratios=(3, 2))
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(3, 2))[:, 0]
     curves, matrix = above.subplots(1, 2)
     _draw_curves(curves, training)
     _draw_confusion(matrix, labels, probabilities.argmax(1))
