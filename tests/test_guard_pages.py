@@ -89,3 +89,13 @@ def test_nothing_outside(shape, axis, dtype, at_end, past_cache, monkeypatch):
     same({"out": nbsmce.softmax(x, axis, out=out)}, {"out": expected["softmax"]})
     gradient = nbsmce.cross_entropy_with_grad(x, t, axis=axis, out=out)[1]
     same({"gradient": gradient}, {"gradient": expected["gradient of indices, mean, 0 options"]})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [3, 10, 40])
+def test_rows_backwards_and_rows_that_are_one(classes, dtype):
+    """Nothing follows their ends but the guard."""
+    x = random_logits((48, classes), dtype, 5.0)
+    same({"backwards": nbsmce.softmax(guarded(x, True)[::-1])}, {"backwards": nbsmce.softmax(x[::-1].copy())})
+    one = np.broadcast_to(guarded(x[:1], True), x.shape)
+    same({"one": nbsmce.softmax(one)}, {"one": nbsmce.softmax(one.copy())})
