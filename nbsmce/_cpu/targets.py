@@ -197,26 +197,47 @@ def first_largest(x, v0, n, m, u):
 
 def inspect(target, weight, sample, classes, ignore_index):
     """The position of the first target that is no class, ``NO_CLASS`` if all are, and what a mean is divided by."""
-    first = Variable(splat(lane_index(), NO_CLASS))
-    total = Variable(wide(zeros(weight.p)))
-    n = target.shape[0]
+    nothing, n = splat(lane_index(), 0), target.shape[0]
 
-    def one(v, k):
+    def each(action):
+        for v in steps(0, n // LANES):
+            action(v, LANES)
+        branch(n % LANES != 0, lambda: action(n // LANES, n % LANES))
+
+    def looked_at(v, k):
         t = load(at(target.p, v), k)
         live = (t != ignore_index) & lanes_below(k)
-        outside = live & ((t < 0) | (t >= classes))
-        position = lane_index() + v * LANES
-        first.value = select(outside & (first.value == NO_CLASS), position, first.value)
-        inside = live & invert(outside)
-        weights = class_weights(weight, select(inside, t, 0))
-        ones = splat(weight.p, 1.0)
-        samples = wide(branch(sample.shape[0] > 0, lambda: load(at(sample.p, v), k), lambda: ones))
-        total.value = total.value + select(inside, weights * samples, zeros(weights))
+        return t, live, live & ((t < 0) | (t >= classes))
 
-    for v in steps(0, n // LANES):
-        one(v, LANES)
-    branch(n % LANES != 0, lambda: one(n // LANES, n % LANES))
-    return lane_min(first.value), lane_sum(total.value)
+    def counted():  # a quarter of the time of what follows
+        rows, outside = Variable(nothing), Variable(nothing)
+
+        def one(v, k):
+            _, live, refused = looked_at(v, k)
+            rows.value = rows.value + select(live, nothing + 1, 0)
+            outside.value = outside.value + select(refused, nothing + 1, 0)
+
+        each(one)
+        return lane_sum(outside.value), lane_sum(rows.value)
+
+    def summed():
+        first, total = Variable(splat(lane_index(), NO_CLASS)), Variable(wide(zeros(weight.p)))
+
+        def one(v, k):
+            t, live, refused = looked_at(v, k)
+            first.value = select(refused & (first.value == NO_CLASS), lane_index() + v * LANES, first.value)
+            inside = live & invert(refused)
+            weights = class_weights(weight, select(inside, t, 0))
+            ones = splat(weight.p, 1.0)
+            samples = wide(branch(sample.shape[0] > 0, lambda: load(at(sample.p, v), k), lambda: ones))
+            total.value = total.value + select(inside, weights * samples, zeros(weights))
+
+        each(one)
+        return lane_min(first.value), lane_sum(total.value)
+
+    alike = (weight.shape[0] == 0) & (sample.shape[0] == 0)
+    outside, rows = branch(alike, counted, lambda: (lane_sum(nothing + 1), lane_sum(nothing)))
+    return branch(outside == 0, lambda: (lane_min(nothing + NO_CLASS), float64_of(rows)), summed)
 
 
 UPSTREAM, MEAN, ABOVE, DIVISOR, REFUSED = range(4, 9)
