@@ -135,7 +135,7 @@ def unpack(a, v0, n, u, room):
         for first in steps(0, n, size):
             _read_block(place(a, v0 + first), a.lane, at(room, first), smaller(size, n - first), u.rows)
 
-    def past_the_end():  # what is behind a row belongs to the rows behind
+    def past_the_end():  # what lies behind a row is not used: another thread may be writing it
         for first in steps(0, n, size):
             _read_block(place(a, first), a.lane, at(room, first))
 

@@ -57,27 +57,30 @@ def load_block(p: Pointer, k: Any = LANES) -> Value:
     else:
         arguments = [bytes_at(p), integer(k).value]
         native = not is_half(p) or has_feature("avx512bw")
-        raw = _first(kind, *arguments) if native else out_of_line("load_first", _load_first(kind), kind, arguments)
+        raw = _masked_load(kind, *arguments) if native else out_of_line("load_first", _first(kind), kind, arguments)
     decode = DECODE.get(p.dtype)
     return Value(Vector(computed_type(p.dtype)), decode(here(), raw) if decode else raw)
 
 
-def _first(kind: ir.VectorType, place: Any, k: Any) -> Any:
-    """A masked load of the first ``k`` of so many numbers."""
+def _masked(operation: str, kind: ir.VectorType, k: Any) -> tuple[str, Any]:
+    """The name of a masked operation on so many numbers, and the mask of the first ``k``."""
     numbers = ir.Constant(ir.VectorType(I32, kind.count), list(range(kind.count)))
     below = here().shuffle_vector(first_lanes(Value(types.int64, k)), first_lanes(LANES), numbers)
     suffix = next(name for element, name in LLVM.values() if element == kind.element)
-    pointer = here().bitcast(place, kind.as_pointer())
-    nothing = ir.Constant(kind, ir.Undefined)
-    return call(f"llvm.masked.load.v{kind.count}{suffix}.p0", kind, [pointer, I32(1), below, nothing])
+    return f"llvm.masked.{operation}.v{kind.count}{suffix}.p0", below
 
 
-def _load_first(kind: ir.VectorType) -> Callable[..., None]:
+def _masked_load(kind: ir.VectorType, place: Any, k: Any) -> Any:
+    name, below = _masked("load", kind, k)
+    return call(name, kind, [here().bitcast(place, kind.as_pointer()), I32(1), below, ir.Constant(kind, ir.Undefined)])
+
+
+def _first(kind: ir.VectorType) -> Callable[..., None]:
     """The same as a function: where the processor has no such load LLVM makes a branch for each number."""
 
     def body(builder: ir.IRBuilder, place: Any, k: Any) -> None:
         with emitting(builder):
-            builder.ret(_first(kind, place, k))
+            builder.ret(_masked_load(kind, place, k))
 
     return body
 
@@ -87,5 +90,9 @@ def store_block(p: Pointer, x: Value, k: Any = LANES) -> None:
     raw = encoded(p, x)
     if isinstance(k, int) and k >= raw.type.count:
         here().store(raw, here().bitcast(p.value, raw.type.as_pointer()), align=1)
+    elif has_feature("avx512bw"):
+        name, below = _masked("store", raw.type, integer(k).value)
+        place = here().bitcast(p.value, raw.type.as_pointer())
+        call(name, ir.VoidType(), [raw, place, I32(1), below])
     else:
         store_parts(p, raw, k)
