@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import sys
 import threading
 
@@ -26,6 +28,24 @@ def test_what_equals_an_integer_is_still_none():
     nbsmce.cross_entropy(x, t, ignore_index=0)
     with pytest.raises(TypeError, match="ignore_index"):
         nbsmce.cross_entropy(x, t, ignore_index=0.0)
+
+
+def test_the_call_before_was_for_other_arrays():
+    """Or for another axis, function or option: each is found again, in any order."""
+    cases = []
+    for shape, dtype, axis in itertools.product([(4, 9), (9, 4), (4, 3, 3)], ["float32", "float64"], [0, -1, 1]):
+        x = random_logits(shape, dtype)
+        t = np.zeros(np.delete(shape, axis), np.int64)
+        cases += [functools.partial(f, x, axis) for f in (nbsmce.softmax, nbsmce.log_softmax, nbsmce.logsumexp)]
+        for ignore_index in (0, -100):
+            cases.append(functools.partial(nbsmce.cross_entropy, x, t, axis=axis, ignore_index=ignore_index))
+    expected = []
+    for case in cases:
+        _prepared.forget()
+        expected.append(case())
+    for i in np.random.default_rng(0).integers(0, len(cases), 1000):
+        actual = cases[i]()
+        assert (actual.dtype, actual.tobytes()) == (expected[i].dtype, expected[i].tobytes()), cases[i]
 
 
 @pytest.mark.parametrize("shape", [(3, 10), (40, 10)])

@@ -159,7 +159,7 @@ def test_the_mean_of_no_rows():
     assert (gradient == 0).all()
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((3, 10), 1), ((10, 40), 0)])
+@pytest.mark.parametrize(("shape", "axis"), [((3, 10), 1), ((20, 10), 1), ((10, 40), 0)])
 def test_a_class_that_is_none(shape, axis):
     out = np.full(shape, 7.0)
     target = np.full(shape[1 - axis], 10)
