@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from . import host, small
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
-from .layout import few_to_multiply, over_rows
+from .layout import over_rows
 from .logsumexp import LOGSUMEXP, WEIGHTED
 from .softmax import SOFTMAX
 
@@ -58,8 +57,8 @@ def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
         launch(SOFTMAX_BACKWARD, views[0], *views, log, streamed(memory, views[0], kept=False), rooms=2)
 
     if memory.size:
-        few = few_to_multiply(math.prod(shape[axis] for axis in axes) if shape else 1)
-        over_rows([above.data, below.data], [memory], axes, work, new=out is None, replaceable=2, few=few)
+        inputs = [above.data, below.data]
+        over_rows(inputs, [memory], axes, work, new=out is None, replaceable=2, multiplied=True)
     return host.result(memory, out, above.kind)
 
 

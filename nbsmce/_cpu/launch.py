@@ -63,17 +63,19 @@ def in_bundles(threads: int, x: np.ndarray, *others: Any) -> bool:
         return False
     if 2 * x.shape[0] * -(-x.shape[2] // (BUNDLE * LANES)) < threads:
         return False
-    arrays = [x, *(a for a in others if type(a) is np.ndarray and a.ndim == 3 and a.size)]
-    return all(a.strides[2] == a.itemsize for a in arrays)
+    return _neighbours(2, x, others)
 
 
 def in_tiles(x: np.ndarray, *others: Any) -> bool:
     """Whether rows abreast are taken as tiles: the few classes of each are neighbours in all arrays of three
     dimensions."""
-    if x.ndim != 3 or not 2 <= x.shape[1] <= FEW_CLASSES:
-        return False
+    return x.ndim == 3 and 2 <= x.shape[1] <= FEW_CLASSES and _neighbours(1, x, others)
+
+
+def _neighbours(axis: int, x: np.ndarray, others: tuple[Any, ...]) -> bool:
+    """Whether numbers along an axis are neighbours in memory, in all arrays of three dimensions that are not empty."""
     arrays = [x, *(a for a in others if type(a) is np.ndarray and a.ndim == 3 and a.size)]
-    return all(a.strides[1] == a.itemsize for a in arrays)
+    return all(a.strides[axis] == a.itemsize for a in arrays)
 
 
 def chosen(kernels: Kernels, threads: int, usual: bool, x: np.ndarray, *others: Any) -> tuple[Kernel, int]:

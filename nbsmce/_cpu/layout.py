@@ -23,11 +23,6 @@ FILLED_ALONG = not MASK_REGISTERS
 registers of 256 bits takes 1.1 to 1.8 of the time (docs/performance-avx2.md)."""
 
 
-def few_to_multiply(classes: int) -> int:
-    """The most classes of rows that are taken abreast for the gradients of softmax and log_softmax."""
-    return 0 if FILLED_ALONG and classes % LANES == 0 else FEW_CLASSES
-
-
 _MANY_SLABS = 64
 _SMALL_SLAB = 1 << 14
 
@@ -43,14 +38,14 @@ def over_rows(
     *,
     new: bool = False,
     replaceable: int = 1,
-    few: int = FEW_CLASSES,
+    multiplied: bool = False,
 ) -> None:
     """Call ``work(views, first_row)`` until every row along ``axes`` is handled.
 
     ``inputs`` and ``outputs`` have one shape, which is not empty; without dimensions they count as a row of one
     class. The views are of the inputs, then of the outputs. An output may be one of the first ``replaceable`` inputs.
     One that overlaps an input, or what is in ``guarded``, in another way is computed elsewhere and copied at the end;
-    ``new`` outputs overlap nothing. Rows of up to ``few`` classes are taken abreast.
+    ``new`` outputs overlap nothing. ``multiplied`` is that of :func:`abreast`.
     """
     results = outputs
     if not new:
@@ -61,16 +56,16 @@ def over_rows(
     if arrays[0].ndim == 1:
         work([a[None] for a in arrays], 0)
     elif axes == (1,) and arrays[0].ndim == 2:
-        work(_of_matrices(arrays, few), 0)
+        work(_of_matrices(arrays, multiplied), 0)
     else:
-        _over_slabs([np.atleast_1d(a) for a in arrays], len(inputs), axes, work, few)
+        _over_slabs([np.atleast_1d(a) for a in arrays], len(inputs), axes, work, multiplied)
     if not new:
         for out, result in zip(outputs, results, strict=True):
             if result is not out:
                 out[...] = result
 
 
-def _over_slabs(arrays: list[np.ndarray], inputs: int, axes: tuple[int, ...], work: Work, few: int) -> None:
+def _over_slabs(arrays: list[np.ndarray], inputs: int, axes: tuple[int, ...], work: Work, multiplied: bool) -> None:
     views = [_merge_axes(a, axes) for a in arrays]
     axis = axes[0] if len(axes) == 1 else views[0].ndim - 1
     looped = _looped_axes(views, axis)
@@ -78,7 +73,7 @@ def _over_slabs(arrays: list[np.ndarray], inputs: int, axes: tuple[int, ...], wo
     if count > _MANY_SLABS and views[0].size // count < _SMALL_SLAB:
         views, looped = [np.ascontiguousarray(a) for a in views], []
     for slab, first_row in _slabs(views, axis, looped):
-        work(_arrange(slab, few), first_row)
+        work(_arrange(slab, multiplied), first_row)
     for result, view in zip(arrays[inputs:], views[inputs:], strict=True):
         if not np.may_share_memory(view, result):
             moved = _moved(result, axes)
@@ -153,7 +148,7 @@ def _slabs(views: Sequence[np.ndarray], axis: int, looped: Sequence[int]) -> Ite
         yield [a.reshape(outer, shape[axis], inner, copy=False) for a in parts], number * rows
 
 
-def _arrange(arrays: list[np.ndarray], few: int) -> list[np.ndarray]:
+def _arrange(arrays: list[np.ndarray], multiplied: bool) -> list[np.ndarray]:
     """(outer, classes, inner) as it is best read: (rows, classes), or rows abreast."""
     outer, classes, inner = arrays[0].shape
     if inner > 1 and all(a.strides[1] == a.itemsize for a in arrays if a.dtype != np.uint8):  # masks are bytes
@@ -164,19 +159,20 @@ def _arrange(arrays: list[np.ndarray], few: int) -> list[np.ndarray]:
     if inner > 1:
         return arrays
     rows = [a[:, :, 0] for a in arrays]
-    return _of_matrices(rows, few)
+    return _of_matrices(rows, multiplied)
 
 
-def _of_matrices(arrays: list[np.ndarray], few: int) -> list[np.ndarray]:
+def _of_matrices(arrays: list[np.ndarray], multiplied: bool) -> list[np.ndarray]:
     """(rows, classes), or rows abreast where the classes are few or rows lie side by side."""
     rows, classes = arrays[0].shape
-    if abreast(rows, classes, few) or (
+    if abreast(rows, classes, multiplied) or (
         rows >= LANES and any(a.strides[0] == a.itemsize < a.strides[1] for a in arrays)
     ):
         return [a.T[None] for a in arrays]
     return arrays
 
 
-def abreast(rows: int, classes: int, few: int) -> bool:
-    """Whether the rows of a matrix are taken side by side."""
-    return classes <= few and rows >= LANES
+def abreast(rows: int, classes: int, multiplied: bool) -> bool:
+    """Whether the rows of a matrix are taken side by side; ``multiplied``: their results are little but products."""
+    along = multiplied and FILLED_ALONG and classes % LANES == 0
+    return classes <= FEW_CLASSES and rows >= LANES and not along

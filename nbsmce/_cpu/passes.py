@@ -216,13 +216,18 @@ def two_passes(work):
 
         branch(work.simple(*arrays), lambda: run(True), lambda: run(False))
 
-    def at_once(units):
-        def run(lo, hi, slot, *arguments):
+    def at_once(units, count):
+        def each_of_these(lo, hi, slot, *arguments):
             *arrays, scratch = arguments
             make = lambda u, place: work(u, place, *arrays)  # noqa: E731
             each_at_once(units(arrays[0], lo, hi), arrays[0], slot_memory(scratch, slot), work.wants(*arrays), make)
 
-        return run
+        def all_of_these(*arguments):
+            *arrays, scratch, grain, launcher, threads = arguments
+            in_parallel(each_of_these, count(arrays[0]), grain, launcher, threads, *arrays, scratch)
+            return work.result(*arrays)
+
+        return all_of_these
 
     def part(function):
         def run(lo, hi, slot, *arguments):
@@ -231,7 +236,7 @@ def two_passes(work):
 
         return run
 
-    each_bundle, each_tile = at_once(bundles), at_once(tiles)
+    bundled, tiled = at_once(bundles, bundle_count), at_once(tiles, unit_count)
     first, middle, second, last = (part(f) for f in (first_pass, between, second_pass, end))
 
     def whole(*arguments):
@@ -239,16 +244,6 @@ def two_passes(work):
         x, most = arrays[0], work.together
         grain = grain * (together(x.shape[1]) // together(x.shape[1], most))  # Python counts in units of the most
         in_parallel(each, unit_count(x, most), grain, launcher, threads, *arrays, scratch)
-        return work.result(*arrays)
-
-    def bundled(*arguments):
-        *arrays, scratch, grain, launcher, threads = arguments
-        in_parallel(each_bundle, bundle_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
-        return work.result(*arrays)
-
-    def tiled(*arguments):
-        *arrays, scratch, grain, launcher, threads = arguments
-        in_parallel(each_tile, unit_count(arrays[0]), grain, launcher, threads, *arrays, scratch)
         return work.result(*arrays)
 
     def split(*arguments):
@@ -267,12 +262,12 @@ def two_passes(work):
             branch(work.wants(*arrays), write)
         return work.result(*arrays)
 
-    functions = (
+    functions: Any = (
         (whole, ("scratch",)), (bundled, ("scratch",)), (tiled, ("scratch",)), (split, ("states", "scratch")),
     )  # fmt: skip
     for function, memory in functions:
         kinds = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in (*names, *memory, *_TEAM)]
-        function.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
+        function.__signature__ = inspect.Signature(kinds)
     nothing = work.result is Work.result
     return tuple(in_njit(function, nothing) for function, _ in functions)
 

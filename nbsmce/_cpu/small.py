@@ -21,7 +21,7 @@ from .._spec import LossSpec, Wanted
 from . import host, launch
 from .cross_entropy import CROSS_ENTROPY
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
-from .layout import FEW_CLASSES, abreast, few_to_multiply, is_apart
+from .layout import abreast, is_apart
 from .logsumexp import LOGSUMEXP
 from .row_sums import NO_SUMS, options
 from .row_targets import INT64, NO_INDICES, refuse
@@ -84,7 +84,13 @@ class Layout(NamedTuple):
 
 
 def _layout(
-    kernels: Kernels, rooms: int, axis: int, x: np.ndarray, few: int = FEW_CLASSES, types: int = 1, usual: bool = True
+    kernels: Kernels,
+    rooms: int,
+    axis: int,
+    x: np.ndarray,
+    types: int = 1,
+    usual: bool = True,
+    multiplied: bool = False,
 ) -> Layout | None:
     """None for an array that goes the general way.
 
@@ -95,7 +101,7 @@ def _layout(
         return None
     axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
     rows = shape[:axis] + shape[axis + 1 :]
-    seen_shape, view = _view_of(axis, shape, few)
+    seen_shape, view = _view_of(axis, shape, multiplied)
     seen = np.empty(shape, x.dtype)
     seen = taken(seen if view is None else view(seen), len(seen_shape))
     kernel, _ = launch.chosen(kernels, 1, usual, seen)
@@ -107,7 +113,7 @@ def _layout(
 
 
 def _view_of(
-    axis: int, shape: tuple[int, ...], few: int
+    axis: int, shape: tuple[int, ...], multiplied: bool
 ) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray] | None]:
     """The shape of what kernels take, and the view of it, unless :mod:`nbsmce._borrowed` takes the array so itself."""
     outer, classes, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
@@ -115,7 +121,7 @@ def _view_of(
         seen = outer, classes, inner
         return seen, None if shape == seen else lambda a: a.reshape(seen)
     flat = None if len(shape) <= 2 else lambda a: a.reshape(outer, classes)
-    return (1, classes, outer) if abreast(outer, classes, few) else (outer, classes), flat
+    return (1, classes, outer) if abreast(outer, classes, multiplied) else (outer, classes), flat
 
 
 # -- the functions -----------------------------------------------------------------------------------------------------
@@ -146,8 +152,7 @@ def softmax(axis: int, x: np.ndarray, log: bool) -> Call | None:
 
 
 def softmax_backward(axis: int, dy: np.ndarray, log: bool) -> Call | None:
-    few = few_to_multiply(dy.shape[axis]) if -dy.ndim <= axis < dy.ndim else 0
-    layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy, few)
+    layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy, multiplied=True)
     if layout is None:
         return None
     entry, view, contiguous, shape, _, dtype, _, (memory, grain, launcher, threads) = layout

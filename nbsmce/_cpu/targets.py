@@ -43,7 +43,7 @@ from .lanes import (
 )
 from .lanes.several import each
 from .sums import NO_CLASS, Stripes, each_vector_of
-from .units import each_vector, of_rows
+from .units import each_sixteen, each_vector, of_rows
 from .views import corner
 from .vmath import INFINITY, reference, tanh, two_sum
 
@@ -199,11 +199,6 @@ def inspect(target, weight, sample, classes, ignore_index):
     """The position of the first target that is no class, ``NO_CLASS`` if all are, and what a mean is divided by."""
     nothing, n = splat(lane_index(), 0), target.shape[0]
 
-    def each(action):
-        for v in steps(0, n // LANES):
-            action(v, LANES)
-        branch(n % LANES != 0, lambda: action(n // LANES, n % LANES))
-
     def looked_at(v, k):
         t = load(at(target.p, v), k)
         live = (t != ignore_index) & lanes_below(k)
@@ -217,7 +212,7 @@ def inspect(target, weight, sample, classes, ignore_index):
             rows.value = rows.value + select(live, nothing + 1, 0)
             outside.value = outside.value + select(refused, nothing + 1, 0)
 
-        each(one)
+        each_sixteen(n, one)
         return lane_sum(outside.value), lane_sum(rows.value)
 
     def summed():
@@ -232,7 +227,7 @@ def inspect(target, weight, sample, classes, ignore_index):
             samples = wide(branch(sample.shape[0] > 0, lambda: load(at(sample.p, v), k), lambda: ones))
             total.value = total.value + select(inside, weights * samples, zeros(weights))
 
-        each(one)
+        each_sixteen(n, one)
         return lane_min(first.value), lane_sum(total.value)
 
     alike = (weight.shape[0] == 0) & (sample.shape[0] == 0)
@@ -274,15 +269,12 @@ def add_rows(values, sums):
     nothing, kept = zeros(values.p), sums.shape[0] > 0
     before = branch(kept, lambda: (load(sums.p), load(at(sums.p, 1))), lambda: (nothing, nothing))
     high, low = map(Variable, before)
-    n = values.shape[0]
 
     def one(v, k):
         high.value, error = two_sum(high.value, load(at(values.p, v), k))
         low.value = low.value + select(absolute(high.value) < INFINITY, error, zeros(error))
 
-    for v in steps(0, n // LANES):
-        one(v, LANES)
-    branch(n % LANES != 0, lambda: one(n // LANES, n % LANES))
+    each_sixteen(values.shape[0], one)
 
     def keep():
         store(sums.p, high.value)

@@ -145,9 +145,14 @@ def each_vector(n, u, action):
         for v in steps(full, n):
             action(v, u.rows)
     else:
-        for v in steps(0, n // LANES):
-            action(v, LANES)
-        branch(n % LANES != 0, lambda: action(n // LANES, n % LANES))
+        each_sixteen(n, action)
+
+
+def each_sixteen(n, action):
+    """``action(v, k)`` for the vectors of ``n`` numbers that follow each other: all have sixteen but for the last."""
+    for v in steps(0, n // LANES):
+        action(v, LANES)
+    branch(n % LANES != 0, lambda: action(n // LANES, n % LANES))
 
 
 # -- numbers of rows ---------------------------------------------------------------------------------------------------
