@@ -28,7 +28,7 @@ STRIDED = 0
 """The unit of single numbers that are some step apart."""
 MANY = np.int64(1 << 30)
 NONE, SIXTEEN, LOW = np.int32(0), np.uint32(16), np.uint32(0xFFFF)
-warp_barrier = instructions.warp_barrier
+in_loop, warp_barrier = instructions.in_loop, instructions.warp_barrier
 
 
 class Access(NamedTuple):
@@ -85,7 +85,7 @@ def _over_units(held: Storage, layout: Layout, unit: int, move: Any) -> Any:
     """
     units, chunks, classes = _units(held, layout, unit), layout.chunks, np.int64(held.classes)
     of_chunk, numbers, strided, chunk = units.of_chunk, units.numbers, units.strided, units.chunk
-    second = 0 if units.words else 1
+    second, loop = 0 if units.words else 1, layout.loop
     # With the quicker comparison ptxas would schedule a block's kernel otherwise, with 1.7 times the registers.
     whole = unit == held.classes
 
@@ -94,11 +94,12 @@ def _over_units(held: Storage, layout: Layout, unit: int, move: Any) -> Any:
         first = (place.first + place.lane) * classes
         start, left, step = row_start(matrix, place), _left(first, extent, place), np.int64(1)
         if strided:
-            step = matrix.step
+            step = in_loop(matrix.step) if loop else matrix.step  # else the distances of all units are kept
+        start += first * step
         for k in range(chunks):
             for i in range(of_chunk):
                 c = np.int32(k * chunk + i * numbers)
-                index = start + (first + c) * step
+                index = start + c * step
                 there, there_too = c < left, np.int32(c + second) < left
                 if whole:
                     there = place.there and first + c < extent.classes
@@ -182,7 +183,7 @@ def _staged(held: Storage, layout: Layout, unit: int) -> tuple[Any, int]:
     def at(slot: Any, i: Any) -> Any:
         """Where the word ``i`` of what a team's lanes have is; ``slot`` is that of the warp, and of the team in it."""
         i += slot[1]
-        return slot[0] + i + (i >> shift)
+        return np.uint64(slot[0] + i + (i >> shift))  # unsigned, see teams.py
 
     @device
     def write_2(stage: Any, slot: Any, i: Any, pointer: Any, index: Any, there: Any) -> None:
@@ -197,17 +198,19 @@ def _staged(held: Storage, layout: Layout, unit: int) -> tuple[Any, int]:
         write(pointer, index, stage[at(slot, i >> 1)] >> np.uint32((i & 1) << 4), there)
 
     write_unit = {2: write_2, 1: write_1, 0: write_half}[n]
+    # Before 9.0 the warp's is a call, over which half of the registers cannot be used: half types spill in long rows.
+    barrier = warp_barrier if held.capability >= 90 or team <= WARP else cuda.syncthreads
 
     @device
     def store_chunk(k: Any, words: Any, stage: Any, slot: Any, lane: Any, pointer: Any, at_first: Any) -> None:
         first, step, left = at_first
         for i in range(each):
             stage[at(slot, each * lane + i)] = take(words, k * each + i)
-        warp_barrier()
+        barrier()
         for v in range(units):
             c = np.int32(k * chunk + v * lanes * numbers)
             write_unit(stage, slot, v * lanes + lane, pointer, first + c * step, c < left)
-        warp_barrier()  # the stage is used anew; and what is written later to the same memory, comes later
+        barrier()  # the stage is used anew; and what is written later to the same memory, comes later
 
     store_chunks = unrolled(store_chunk, layout.chunks)
 

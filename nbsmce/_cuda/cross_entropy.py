@@ -94,7 +94,8 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     effective, spread, aux, from_lse = variant.effective, variant.spread, variant.aux, variant.from_lse
     held = storage(variant.dtype, effective or another, variant.capability)
     how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
-    number, exp, capped, words_held = how.type, how.exp, how.capped, rows.each
+    number, capped, words_held = how.type, how.capped, rows.each
+    exp = how.exp_any if from_lse else how.exp
     low, high, pack, two, exact = held.low, held.high, held.pack, held.numbers == 2, how.exact
     keep = kept and writes and not two and not effective
     group, wide = team(layout, number is np.float32), team(layout, False)
@@ -102,9 +103,10 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     read, store, get, put = rows.load, rows.store, held.get, held.put
     owns, reads = owner(held, layout), reader(held, layout)
     numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
-    first_of_numbers = first_largest(held, layout, words_held, low, high)
-    zero, least, larger, nan = number(0), number(-np.inf), how.larger, number(np.nan)
+    first_of_numbers = first_largest(held, layout, words_held, held.low_again, held.high_again)
+    zero, least, larger = number(0), number(-np.inf), how.larger
     opaque, passes = how.opaque, spread or aux
+    low_last, high_last = (held.low_later, held.high_later) if passes else (low, high)
     add, largest_wide, largest_number = group.add, wide.largest, group.largest
     read_likely: Any = rows.load_zeros
     if another:
@@ -131,16 +133,17 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     def spread_sums(words: Any, more: Any, m: Any, given: Any, options: Any, extent: Any, place: Any) -> Any:
         """``(sum(q), sum(q * (m - x)))``; a mass of 0 counts nothing, also on a logit of minus infinity."""
         mass = cross = ZERO
+        share = number(options.share)
         for j in range(words_held):
             c = numbered(j, 0, place)
             y = low(more[j]) if probabilities else zero
-            q = mass_at(y, c, place.there and c < extent.classes, given, options)
+            q = mass_at(y, c, place.there and c < extent.classes, share, given, options)
             mass += np.float64(q)
             if q != zero:
                 cross += np.float64(q * (m - low(words[j])))
             if two:
                 y = high(more[j]) if probabilities else zero
-                q = mass_at(y, c + 1, place.there and c + 1 < extent.classes, given, options)
+                q = mass_at(y, c + 1, place.there and c + 1 < extent.classes, share, given, options)
                 mass += np.float64(q)
                 if q != zero:
                     cross += np.float64(q * (m - high(words[j])))
@@ -196,7 +199,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         if options.dloss_of_all != 0:
             above *= np.float64(given.dloss[0])
         if options.divided != 0:
-            above /= given.divisor[0]
+            above *= given.divisor[1]  # its inverse: a division would be made by every thread, for every row
         return sample, above * sample
 
     @device
@@ -239,6 +242,8 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             at_target = upstream * target_gradient(mass, q, gap, options.z_loss, lse)
             if effective and options.softcap != ZERO:
                 at_target *= cap_slope(state.target, options.softcap)
+            if t.state == OUTSIDE:
+                high = NAN
         first = number(high)
         return Numbers(
             t.number, t.state, number(state.peak), first, number(high - np.float64(first)), number(upstream),
@@ -260,28 +265,30 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             wanted.correct[place.row] = n.state == LIVE and n.predicted == expected
 
     @device
-    def gradient(x: Any, y: Any, j: Any, i: Any, n: Any, given: Any, options: Any, extent: Any, place: Any) -> Any:
-        e = x if keep else exp(x, n.peak)
+    def gradient(x: Any, y: Any, c: Any, now: Any, n: Any, given: Any, options: Any, extent: Any, place: Any) -> Any:
+        share, live, peak = now
+        e = x if keep else exp(x, peak)
         g = e * n.high + e * n.low if exact else e * n.high
         if spread:
-            c = numbered(j, i, place)
-            g -= n.share * mass_at(y, c, place.there and c < extent.classes, given, options)
+            g -= n.share * mass_at(y, c, place.there and c < extent.classes, share, given, options)
         if effective and options.softcap != ZERO:
             g = number(g * cap_slope(x, number(options.softcap)))
-        if n.state != LIVE:
-            g = zero if n.state == IGNORED else nan
-        return g
+        return g if live else zero
 
     @device
     def write(
         words: Any, more: Any, stage: Any, n: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
     ) -> None:
+        # Opaque: else ptxas keeps the mass of every class since it was summed, and begins with the exponentials while
+        # the numbers of the row are still computed.
+        share = opaque(number(options.share)) if spread else zero
+        now = share, n.state != IGNORED, opaque(n.peak)
         for j in range(words_held):
-            y = low(more[j]) if probabilities else zero
-            a = gradient(low(words[j]), y, j, 0, n, given, options, extent, place)
+            y = low_last(more[j]) if probabilities else zero
+            a = gradient(low_last(words[j]), y, numbered(j, 0, place), now, n, given, options, extent, place)
             if two:
-                y = high(more[j]) if probabilities else zero
-                b = gradient(high(words[j]), y, j, 1, n, given, options, extent, place)
+                y = high_last(more[j]) if probabilities else zero
+                b = gradient(high_last(words[j]), y, numbered(j, 1, place), now, n, given, options, extent, place)
                 words[j] = pack(a, b)
             else:
                 words[j] = a

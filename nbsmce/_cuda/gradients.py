@@ -65,7 +65,7 @@ def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``dx = y * (dy - sum(dy * y))``, or for ``y = log_softmax(x)``: ``dy - exp(y) * sum(dy)``."""
     held = storage(variant.dtype, False, variant.capability)
     how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
-    number, exp, exact, words_held, log = how.type, how.exp, how.exact, rows.each, variant.log
+    number, exp, exact, words_held, log = how.type, how.exp_any, how.exact, rows.each, variant.log
     low, high, low_again, high_again, pack = held.low, held.high, held.low_again, held.high_again, held.pack
     two, zero = held.numbers == 2, how.type(0)
     group = team(layout, number is np.float32)
@@ -161,7 +161,7 @@ def through_logsumexp(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``dx = dlse * exp(x - lse)``; a row without a number has no gradient."""
     held = storage(variant.dtype, False, variant.capability)
     how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
-    number, exp, words_held = how.type, how.exp, rows.each
+    number, exp, words_held = how.type, how.exp_any, rows.each
     low, high, pack, two, zero = held.low, held.high, held.pack, held.numbers == 2, how.type(0)
     read, store = rows.load, rows.store
 

@@ -13,11 +13,15 @@ from .storage import ITEMSIZES, numbers_of_chunk
 
 # Up to how many chunks of 16 bytes a row may have for so many threads with so many chunks each; by the most chunks that
 # a thread can have: kernels that need more registers for each have fewer (see Task).
-_LANES = ((1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 8, 1), (16, 16, 1), (32, 32, 1), (64, 32, 2))
+# A thread of a short row has 4 chunks where it can: enough bytes are under way then, and what is done once for a row,
+# and for each exchange between lanes, is done by fewer threads (docs/cuda.md has the numbers of instructions). Two
+# lanes at least, since 32 bytes of memory are read at a time.
+_SHORT = ((1, 1, 1), (2, 2, 1), (4, 2, 2), (8, 4, 2))
+_LANES = (*_SHORT, (16, 4, 4), (32, 8, 4), (64, 16, 4), (128, 32, 4))
 TEAMS = {
-    8: (*_LANES, (128, 32, 4), (256, 32, 8), (512, 128, 4), (1024, 128, 8), (2048, 256, 8), (4096, 512, 8)),
-    4: (*_LANES, (128, 32, 4), (256, 64, 4), (512, 128, 4), (1024, 256, 4), (2048, 512, 4)),
-    2: (*_LANES, (128, 64, 2), (256, 128, 2), (512, 256, 2), (1024, 512, 2)),
+    8: (*_LANES, (256, 32, 8), (512, 128, 4), (1024, 128, 8), (2048, 256, 8), (4096, 512, 8)),
+    4: (*_LANES, (256, 64, 4), (512, 128, 4), (1024, 256, 4), (2048, 512, 4)),
+    2: (*_SHORT, (16, 8, 2), (32, 16, 2), (64, 32, 2), (128, 64, 2), (256, 128, 2), (512, 256, 2), (1024, 512, 2)),
 }  # fmt: skip
 BLOCK = 128  # threads, of teams that are smaller
 SIDE_BY_SIDE = 64  # the same for each number of a chunk, where neighbouring threads have neighbouring rows

@@ -126,7 +126,7 @@ class Losses:
         return nowhere("float64") if self.divisor is None else self.divisor
 
     def _new_divisor(self) -> Any:
-        return self.call.scratch((1,), "float64").pointer()
+        return self.call.scratch((2,), "float64").pointer()
 
     def _noted(self, status: View) -> Noted:
         return Noted(status, Message(self.shape, self.classes, self.spec.ignore_index))

@@ -61,7 +61,7 @@ class Kernel(NamedTuple):
                     if options.dloss_of_all != 0:
                         share *= np.float64(given.dloss[0])
                     if options.divided != 0:
-                        share /= given.divisor[0]
+                        share *= given.divisor[1]
                     if t.number >= 0:
                         put(x.pointer, at, number(-share), True)
                 else:

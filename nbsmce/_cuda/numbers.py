@@ -33,10 +33,11 @@ Q0, Q1, Q2, Q3, Q4 = (
 )  # fmt: skip
 ONE, ZERO = _f(1), _f(0)
 LOWEST, HIGHEST = _f(-104), _f(90)  # exp of less is 0 in float32, of more infinite
-ROUNDER = _f(1.5 * 2.0**23)
-ROUNDER_BITS = np.int32(0x4B400000)
-EXPONENT_BIAS = np.int32(127)
 MANTISSA_BITS = np.int32(23)
+# Added to a number, leaves it rounded, and with the offset of an exponent, in the lowest bits of the sum. The exponent
+# is that of 2**(n + 60), which is normal for all n from LOWEST on.
+ROUNDER, UNBIAS = _f(1.5 * 2.0**23 + 127 + 60), _f(2.0**-60)
+ROUNDER_BITS, EXPONENT_BIAS = np.int32(0x4B400000 + 127 + 60), np.int32(127)
 ONE_BIT = np.int32(1)
 LOWEST_DOUBLE = np.float64(-746)
 
@@ -49,25 +50,45 @@ def difference_error(x: Any, m: Any, d: Any) -> Any:
 
 
 @device
+def reduced_exp(d: Any, error: Any) -> Any:
+    """``(bits, exp(r) - 1)`` for ``d + error = n log(2) + r``; the bits are those of ``n + ROUNDER``.
+
+    Below LOWEST and above HIGHEST they are nonsense.
+    """
+    shifted = fma(d, LOG2_E, ROUNDER)
+    n = shifted - ROUNDER
+    r = fma(n, -LN2, d) + fma(n, -LN2_LOW, error)
+    q = fma(fma(fma(fma(Q4, r, Q3), r, Q2), r, Q1), r, Q0)
+    return to_bits(shifted), fma(r * r, q, r)
+
+
+@device
+def exact_exp(x: Any, m: Any) -> Any:
+    """``exp(x - m)`` for ``x <= m`` within 1.1 ulp; the rounding error of the difference enters the reduced argument.
+
+    22 instructions; in ``docs/cuda.md`` is what they are of those that a row's bytes leave time for.
+    """
+    d = x - m
+    bits, p = reduced_exp(d, difference_error(x, m, d))
+    scale = from_bits(bits << MANTISSA_BITS)
+    e = fma(p, scale, scale) * UNBIAS  # rounded once more only where it is subnormal
+    return ZERO if d < LOWEST else e
+
+
+@device
 def power_of_two(n: Any) -> Any:
     return from_bits((n + EXPONENT_BIAS) << MANTISSA_BITS)
 
 
 @device
-def exact_exp(x: Any, m: Any) -> Any:
-    """``exp(x - m)`` within 1.1 ulp; the rounding error of the difference enters the reduced argument."""
+def exact_exp_any(x: Any, m: Any) -> Any:
+    """The same also for ``x > m``."""
     d = x - m
-    error = difference_error(x, m, d)
-    bounded = larger32(d, LOWEST)
-    shifted = fma(bounded, LOG2_E, ROUNDER)
-    n = shifted - ROUNDER
-    r = fma(n, -LN2, d) + fma(n, -LN2_LOW, error)
-    q = fma(fma(fma(fma(Q4, r, Q3), r, Q2), r, Q1), r, Q0)
-    p = fma(r * r, q, r) + ONE
+    bits, p = reduced_exp(d, difference_error(x, m, d))
     # 2**n in two factors: n goes from -150 to 130, and results may be subnormal
-    exponent = to_bits(shifted) - ROUNDER_BITS
+    exponent = bits - ROUNDER_BITS
     half = exponent >> ONE_BIT
-    e = (p * power_of_two(half)) * power_of_two(exponent - half)
+    e = ((p + ONE) * power_of_two(half)) * power_of_two(exponent - half)
     if d < LOWEST:
         e = ZERO
     if d > HIGHEST:
@@ -124,7 +145,8 @@ class Arithmetic(NamedTuple):
     """The functions for a type."""
 
     type: Any  # of NumPy, and so of Numba
-    exp: Any  # of a difference
+    exp: Any  # of a difference that is not positive
+    exp_any: Any  # of any
     larger: Any
     opaque: Any  # see ptx.py
     capped: Any
@@ -134,6 +156,7 @@ class Arithmetic(NamedTuple):
 @functools.cache
 def arithmetic(name: str) -> Arithmetic:
     if name == DOUBLE:
-        return Arithmetic(np.float64, double_exp, larger64, instructions.opaque64, capped64, True)
-    exp, exact = (exact_exp, True) if name == EXACT else (short_exp, False)
-    return Arithmetic(np.float32, exp, larger32, instructions.opaque32, capped32, exact)
+        return Arithmetic(np.float64, double_exp, double_exp, larger64, instructions.opaque64, capped64, True)
+    exact = name == EXACT
+    exps = (exact_exp, exact_exp_any) if exact else (short_exp, short_exp)
+    return Arithmetic(np.float32, *exps, larger32, instructions.opaque32, capped32, exact)

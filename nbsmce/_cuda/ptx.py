@@ -25,6 +25,7 @@ _WORDS = {
     "u16": (ir.IntType(32), types.uint32, "r"),  # in a register of 32 bits
     "u8": (ir.IntType(32), types.uint32, "r"),
     "s32": (ir.IntType(32), types.int32, "r"),
+    "s64": (ir.IntType(64), types.int64, "l"),
 }
 _REGISTER = {"f32": "f32", "f64": "f64", "u32": "u32", "u16": "u32", "u8": "u32"}
 _VECTOR = {1: "", 2: ".v2", 4: ".v4"}
@@ -164,9 +165,15 @@ float16_high = _operation("float16_high", "{.reg .b16 l,h; mov.b32 {l,h}, $1; cv
 # of it in registers, which takes twice as many.
 bfloat16_low_again = _operation("bfloat16_low_again", "prmt.b32 $0, $1, 0, 0x1044;", "f32", "u32")
 bfloat16_high_again = _operation("bfloat16_high_again", "prmt.b32 $0, $1, 0, 0x3244;", "f32", "u32")
+bfloat16_low_later = _operation("bfloat16_low_later", "prmt.b32 $0, $1, 0, 0x1055;", "f32", "u32")
+bfloat16_high_later = _operation("bfloat16_high_later", "prmt.b32 $0, $1, 0, 0x3255;", "f32", "u32")
 _SWAPPED = "{.reg .b16 l,h; .reg .b32 s; prmt.b32 s, $1, 0, 0x1032; mov.b32 {l,h}, s; "
 float16_low_again = _operation("float16_low_again", _SWAPPED + "cvt.f32.f16 $0, h;}", "f32", "u32")
 float16_high_again = _operation("float16_high_again", _SWAPPED + "cvt.f32.f16 $0, l;}", "f32", "u32")
+_LOW = "{.reg .b16 l,h; .reg .b32 s; prmt.b32 s, $1, $1, 0x1010; mov.b32 {l,h}, s; cvt.f32.f16 $0, h;}"
+_HIGH = "{.reg .b16 l,h; .reg .b32 s; prmt.b32 s, $1, $1, 0x3232; mov.b32 {l,h}, s; cvt.f32.f16 $0, l;}"
+float16_low_later = _operation("float16_low_later", _LOW, "f32", "u32")
+float16_high_later = _operation("float16_high_later", _HIGH, "f32", "u32")
 bfloat16_larger = _operation("bfloat16_larger", "max.bf16x2 $0, $1, $2;", "u32", "u32", "u32")
 float16_larger = _operation("float16_larger", "max.f16x2 $0, $1, $2;", "u32", "u32", "u32")
 bfloat16_pack = _operation("bfloat16_pack", "cvt.rn.bf16x2.f32 $0, $2, $1;", "u32", "f32", "f32")
@@ -207,6 +214,9 @@ def shuffle64(mask: int) -> Any:
 # The same number, but no compiler knows that: what was computed from it before is not kept in registers to be used
 # again. Every lane of the warp must come here.
 opaque32, opaque64 = shuffle32(0), shuffle64(0)
+
+# The same for what is computed in a loop: it is computed there, and not before it. Any lane may come here alone.
+in_loop = _operation("in_loop", "mov.b64 $0, $1;", "s64", "s64", volatile=True)
 
 
 @intrinsic

@@ -44,7 +44,7 @@ class Sums(NamedTuple):
     losses: Any  # of the rows, float64
     value: Any  # the loss of all rows
     status: Any  # the first row whose index is no class and that index, int64
-    divisor: Any  # of a mean
+    divisor: Any  # of a mean, and its inverse
     found: Any  # whether the divisor is found here, or has been before
     divided: Any
     reduced: Any  # whether there is a loss, or only the divisor and the record
@@ -85,14 +85,14 @@ def _of_row(rows: Any, sums: Any, i: Any) -> Any:
 
 @device
 def _finish(rows: Any, sums: Any, value: Any, share: Any, first: Any) -> None:
-    """Write the record, the divisor and the loss."""
+    """Write the record, the divisor with its inverse, and the loss."""
     row = np.int64(-1)
     if first < NONE:
         row = np.int64(first)
         sums.status[1] = rows.target[row]
     sums.status[0] = row
     if sums.found != 0:
-        sums.divisor[0] = share
+        sums.divisor[0], sums.divisor[1] = share, np.float64(1) / share
     if sums.reduced != 0:
         if sums.divided != 0:
             value = value / sums.divisor[0]

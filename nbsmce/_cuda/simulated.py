@@ -104,8 +104,10 @@ def float16_high(word: Any) -> Any:
     return np.float32(np.uint16(int(word) >> 16).view(np.float16))
 
 
-bfloat16_low_again, bfloat16_high_again = bfloat16_low, bfloat16_high
-float16_low_again, float16_high_again = float16_low, float16_high
+bfloat16_low_later = bfloat16_low_again = bfloat16_low
+bfloat16_high_later = bfloat16_high_again = bfloat16_high
+float16_low_later = float16_low_again = float16_low
+float16_high_later = float16_high_again = float16_high
 
 
 def _bfloat16(x: Any) -> int:
@@ -168,7 +170,7 @@ def opaque32(x: Any) -> Any:
     return x
 
 
-opaque64 = opaque32
+in_loop = opaque64 = opaque32
 
 
 def warp_barrier() -> None:

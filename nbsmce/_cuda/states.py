@@ -10,10 +10,11 @@ import numpy as np
 from .device import device, instructions
 from .numbers import arithmetic, double_exp, reciprocal
 from .storage import Storage
-from .teams import SUM, Team
+from .teams import SUM, Team, place
 
 log1p = instructions.log1p
 ZERO, ONE = np.float64(0), np.float64(1)
+NONE, ONE_MORE = np.int32(0), np.int32(1)
 NO_CLASS = np.float64(2.0**52)
 """Behind every class. Of a class that is NaN, ``class - NO_CLASS`` is kept, which is less than any other."""
 
@@ -118,14 +119,14 @@ def inverse_sum(state: Any) -> Any:
 @device
 def save(states: Any, at: Any, state: Any) -> None:
     for i in range(FIELDS):
-        states[at + i] = state[i]
+        states[place(at + i)] = state[i]
 
 
 @device
 def saved(states: Any, at: Any) -> Any:
     return State(
-        states[at], states[at + 1], states[at + 2], states[at + 3], states[at + 4], states[at + 5], states[at + 6],
-        states[at + 7], states[at + 8],
+        states[place(at)], states[place(at + 1)], states[place(at + 2)], states[place(at + 3)], states[place(at + 4)],
+        states[place(at + 5)], states[place(at + 6)], states[place(at + 7)], states[place(at + 8)],
     )  # fmt: skip
 
 
@@ -164,20 +165,17 @@ def exponential_sums(held: Storage, words_held: int, group: Team, counted: bool,
     @device
     def add_exactly(words: Any, m: Any) -> Any:
         """Every exponential as float64."""
-        count = rest = ZERO
+        count, rest = NONE, ZERO
         for j in range(words_held):
             x = low(words[j])
             e = exp(x, m)
-            if counted:
-                if x == m:
-                    count += ONE
-                else:
-                    rest += np.float64(e)
-            else:
-                rest += np.float64(e)
             if kept:
                 words[j] = e
-        return count, rest
+            if counted and x == m:
+                count += ONE_MORE
+                e = zero
+            rest += np.float64(e)
+        return np.float64(count), rest
 
     @device
     def add_shortly(words: Any, m: Any) -> Any:

@@ -44,10 +44,13 @@ class Storage(NamedTuple):
     high: Any
     low_again: Any  # the same in other words; see ptx.py
     high_again: Any
+    low_later: Any  # and in others again
+    high_later: Any
     larger: Any  # of two words, number by number; None where that is no instruction
     pack: Any  # one or two numbers as a word
     get: Any  # (pointer, index, there, fill): one number
     put: Any  # (pointer, index, number, there)
+    capability: int  # of the GPU, as 80 for 8.0
 
     @property
     def classes(self) -> int:
@@ -80,7 +83,7 @@ def _first(a: Any, b: Any) -> Any:
     return a
 
 
-SAME = (_itself, _itself, _itself, _itself, None, _first)
+SAME = (_itself, _itself, _itself, _itself, _itself, _itself, None, _first)
 
 
 class _Half(NamedTuple):
@@ -88,15 +91,17 @@ class _Half(NamedTuple):
     high: Any
     low_again: Any
     high_again: Any
+    low_later: Any
+    high_later: Any
     larger: Any
     pack: Any
 
 
 def _half(name: str, capability: int) -> _Half:
     pack = f"{name}_pack" if capability >= 80 else f"{name}_pack_sm75"
-    names = (f"{name}_low", f"{name}_high", f"{name}_low_again", f"{name}_high_again")
+    unpack = [f"{name}_{which}{when}" for when in ("", "_again", "_later") for which in ("low", "high")]
     larger = getattr(instructions, f"{name}_larger") if capability >= 80 else None
-    functions = [*(getattr(instructions, n) for n in names), larger, getattr(instructions, pack)]
+    functions = [*(getattr(instructions, n) for n in unpack), larger, getattr(instructions, pack)]
     return _Half(*functions)
 
 
@@ -133,16 +138,17 @@ def _numbers_apart(half: _Half) -> tuple[Any, Any]:
 
 @functools.cache
 def storage(name: str, apart: bool, capability: int) -> Storage:
-    """How a dtype is held; ``capability`` is that of the GPU, as 80 for 8.0."""
+    """How a dtype is held."""
     memory: tuple[Any, ...]
     if ITEMSIZES[name] == 2:
         half, least = _half(name, capability), MINUS_INFINITY_BITS[name]
         memory, element = ("u32", np.uint32, least, np.uint32(0)), _half_element(half)
         if apart:
-            return Storage(SHORT, 8, 1, np.float32, *memory, *_numbers_apart(half), *SAME, *element)
-        return Storage(SHORT, 4, 2, np.uint32, *memory, _put, _take, *half, *element)
+            return Storage(SHORT, 8, 1, np.float32, *memory, *_numbers_apart(half), *SAME, *element, capability)
+        return Storage(SHORT, 4, 2, np.uint32, *memory, _put, _take, *half, *element, capability)
     double = name == "float64"
     number, kind = (np.float64, "f64") if double else (np.float32, "f32")
     memory = kind, number, number(-np.inf), number(0)
     element = instructions.load(kind, 1), instructions.store(kind, 1)
-    return Storage(DOUBLE if double else EXACT, 2 if double else 4, 1, number, *memory, _put, _take, *SAME, *element)
+    arithmetic, words = (DOUBLE, 2) if double else (EXACT, 4)
+    return Storage(arithmetic, words, 1, number, *memory, _put, _take, *SAME, *element, capability)

@@ -105,17 +105,18 @@ def numbers_of(dtype: str, held: Storage, layout: Layout, capability: int) -> An
 
 
 def mass_of(probabilities: bool, number: Any) -> Any:
-    """``f(y, c, there, given, options)``: the target mass of a class that is not the class index, 0 behind the last.
+    """``f(y, c, there, share, given, options)``: the target mass of a class that is not the class index.
 
+    It is 0 behind the last. ``share`` is ``options.share``, perhaps in a way that no compiler knows it.
     ``target_mass`` of the formula is affine in the probability and linear in the weight, so two numbers say it all.
     """
     zero = number(0)
 
     @device
-    def mass(y: Any, c: Any, there: Any, given: Any, options: Any) -> Any:
+    def mass(y: Any, c: Any, there: Any, share: Any, given: Any, options: Any) -> Any:
         q = zero
         if there:
-            q = number(options.share)
+            q = share
             if probabilities:
                 q += number(options.slope) * y
             if options.weighted != 0:

@@ -5,6 +5,8 @@ number alone determines the order of a sum: a tree in which lane 0 of a warp mee
 a tree of the warps in the same way. Where the rows are side by side in memory, a team is up to 32 threads with one
 ``threadIdx.x``, which take turns as the warps of a longer one (see ``families.py``), and their sums are the same trees.
 Every thread of a block takes part in each sum.
+
+Places in shared memory are unsigned: for others Numba adds what makes negative ones count from the end.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ SLOTS = 6
 """Places in shared memory for what a team exchanges. A place is written again only after another one was."""
 LARGEST, INDEX, SUM, MASS = 0, 1, 2, 4  # the latter two for two numbers
 ZERO = np.float64(0)
+place = np.uint64
 
 
 class Team(NamedTuple):
@@ -112,27 +115,27 @@ def _block(threads: int, single: bool) -> Team:
     @device
     def largest(x: Any, room: Any, slot: Any) -> Any:
         x = largest_lane(x)
-        lane, place = cuda.threadIdx.x & 31, slot * 32
+        lane, warp = cuda.threadIdx.x & 31, cuda.threadIdx.x >> 5
         if lane == 0:
-            room[place + (cuda.threadIdx.x >> 5)] = x
+            room[place(slot * 32 + warp)] = x
         cuda.syncthreads()
         y = least
         if lane < warps:
-            y = number(room[place + lane])
+            y = number(room[place(slot * 32 + lane)])
         return largest_lane(y)
 
     @device
     def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
         a, b = add_lane(a), add_lane(b)
-        lane, place = cuda.threadIdx.x & 31, slot * 32
+        lane, warp = cuda.threadIdx.x & 31, cuda.threadIdx.x >> 5
         if lane == 0:
-            room[place + (cuda.threadIdx.x >> 5)] = a
-            room[place + 32 + (cuda.threadIdx.x >> 5)] = b
+            room[place(slot * 32 + warp)] = a
+            room[place(slot * 32 + 32 + warp)] = b
         cuda.syncthreads()
         a = b = ZERO
         if lane < warps:
-            a = room[place + lane]
-            b = room[place + 32 + lane]
+            a = room[place(slot * 32 + lane)]
+            b = room[place(slot * 32 + 32 + lane)]
         return add_lane(a), add_lane(b)
 
     return Team(number, larger, largest, add, SLOTS * 32)
@@ -145,27 +148,29 @@ def _side_by_side(threads: int, teams: int, single: bool) -> Team:
 
     @device
     def largest(x: Any, room: Any, slot: Any) -> Any:
-        place = slot * size + cuda.threadIdx.x
-        room[place + cuda.threadIdx.y * teams] = x
+        first = slot * size + cuda.threadIdx.x
+        room[place(first + cuda.threadIdx.y * teams)] = x
         cuda.syncthreads()
         for i in range(threads):
-            x = larger(x, number(room[place + i * teams]))
+            x = larger(x, number(room[place(first + i * teams)]))
         return x
 
     @device
     def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
-        place = slot * size + cuda.threadIdx.x
-        room[place + cuda.threadIdx.y * teams] = a
-        room[place + size + cuda.threadIdx.y * teams] = b
+        first = slot * size + cuda.threadIdx.x
+        room[place(first + cuda.threadIdx.y * teams)] = a
+        room[place(first + size + cuda.threadIdx.y * teams)] = b
         cuda.syncthreads()
-        return tree(room, place), tree(room, place + size)
+        total = tree(room, first)
+        cuda.syncthreads()  # else ptxas reads all of both before it adds, and bfloat16 with probabilities spills on 9.0
+        return total, tree(room, first + size)
 
     return Team(number, larger, largest, add, SLOTS * size)
 
 
 @device
 def _element(room: Any, at: Any) -> Any:
-    return room[at]
+    return room[place(at)]
 
 
 @device

@@ -49,8 +49,15 @@ class Found(NamedTuple):
 
 
 def budget(kernel: Kernel) -> int:
-    """The most registers of a thread: for four blocks of up to 128 threads on a multiprocessor, one of more."""
-    blocks = 4 if kernel.threads <= 128 else 1
+    """The most registers of a thread with which a multiprocessor has 512 threads or a block, whatever is more.
+
+    With 8 chunks each those have 64 KB of reads under way, which is what CUB asks for on the fastest GPUs (its
+    ``cc_to_min_bytes_in_flight``: 16 KB on 8.0, 48 on 9.0, 64 on 10.0). Of rows side by side it is 256 threads: the
+    kernels that need so many registers read those again from the L2 cache.
+    """
+    layout = getattr(kernel.make, "layout", None)
+    threads = 256 if layout is not None and layout.apart else 512
+    blocks = max(1, threads // kernel.threads)
     return min(255, REGISTERS // (kernel.threads * blocks) // 8 * 8)
 
 
@@ -92,12 +99,12 @@ def tool(name: str) -> str | None:
 def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
     """``(capability, PTX)`` for each capability; the kernel's form for it is given.
 
-    What Numba itself does takes most of the time, and is done once where it is the same: only half types have other
-    instructions before 8.0 (``storage.py``).
+    What Numba itself does takes most of the time, and is done once where it is the same: before 9.0 there are other
+    barriers (``access.py``), and before 8.0 other instructions for half types (``storage.py``).
     """
-    made: dict[tuple[str, bool], tuple[Any, dict[str, Any]]] = {}
+    made: dict[tuple[str, bool, bool], tuple[Any, dict[str, Any]]] = {}
     for capability, kernel in forms.items():
-        key = kernel.name, kernel.dtype in ("float16", "bfloat16") and capability < 80
+        key = kernel.name, capability < 90, kernel.dtype in ("float16", "bfloat16") and capability < 80
         if key in made:
             modules, options = made[key]
             arch = nvrtc.get_arch_option(*divmod(capability, 10))
