@@ -41,6 +41,9 @@ def target_gradient(mass: Any, q: Any, gap: Any, z_loss: Any, lse: Any) -> Any:
     return (mass - q) - mass * gap + 2.0 * z_loss * lse * (1.0 - gap)
 
 
-def cap_slope(x: Any, softcap: Any) -> Any:
-    """``d x / d logits`` of effective logits under a soft cap, before the scale."""
-    return 1.0 - (x / softcap) * (x / softcap)
+def cap_slope(share: Any, one: Any = 1.0) -> Any:
+    """``d x / d logits`` of an effective logit under a soft cap, of which it is this share, before the scale.
+
+    ``one`` is 1 in the type that is computed in.
+    """
+    return one - share * share

@@ -287,7 +287,7 @@ class CrossEntropy(Work):
         def gradient(v, k, shift):
             g = scaled(load(vector(e, v, shift), k), high, low, bound)
             g = branch(self.spread, lambda: g - share * mass.of(y, v0, v, k, u, shift), lambda: g)
-            slope = lambda: g * _formula.cap_slope(load(at(capped, v, shift), k), softcap)  # noqa: E731
+            slope = lambda: g * _formula.cap_slope(load(at(capped, v, shift), k) / softcap)  # noqa: E731
             return select(live != 0.0, branch(self.capped, slope, lambda: g), zeros(g))
 
         write_results(self.results.gradient, u, r, v0, n, room_at(self.room_e, v0, r), self.streamed, gradient)
@@ -303,5 +303,5 @@ class CrossEntropy(Work):
         mass, _ = self.sum_of_mass(whole)
         q = _formula.target_mass(1.0, self.targets.weight, options.smoothing, self.mass.classes)
         g = _formula.target_gradient(mass, q, gap, options.z_loss, whole.peak + log_sum(whole)) * self.upstream()
-        slope = lambda: g * _formula.cap_slope(whole.target, options.softcap)  # noqa: E731
+        slope = lambda: g * _formula.cap_slope(whole.target / options.softcap)  # noqa: E731
         put_at_targets(self.results.gradient, self.u, self.targets, branch(self.capped, slope, lambda: g))

@@ -113,20 +113,24 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         read_likely = numbers_of(variant.probabilities, held, layout, variant.capability)
 
     @device
+    def effective_logit(x: Any, options: Any) -> Any:
+        return capped(x, number(options.scale), number(options.softcap), number(options.inverse_cap))
+
+    @device
     def load(words: Any, more: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any) -> None:
         read(words, given.x, extent, place)
         if probabilities:
             read_likely(more, given.y, extent, place)
         if effective:
             for j in range(words_held):
-                x = capped(words[j], number(options.scale), number(options.softcap))
+                x = effective_logit(words[j], options)
                 words[j] = x if numbered(j, 0, place) < extent.classes else least
 
     @device
     def logit_at(given: Any, options: Any, extent: Any, place: Any, c: Any) -> Any:
         x = get(given.x.pointer, row_start(given.x, place) + c * given.x.step, True, least)
         if effective:
-            x = capped(x, number(options.scale), number(options.softcap))
+            x = effective_logit(x, options)
         return np.float64(x)
 
     @device
@@ -241,7 +245,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             q = hot + t.weight * options.share
             at_target = upstream * target_gradient(mass, q, gap, options.z_loss, lse)
             if effective and options.softcap != ZERO:
-                at_target *= cap_slope(state.target, options.softcap)
+                at_target *= cap_slope(state.target * options.inverse_cap, ONE)
             if t.state == OUTSIDE:
                 high = NAN
         first = number(high)
@@ -272,7 +276,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         if spread:
             g -= n.share * mass_at(y, c, place.there and c < extent.classes, share, given, options)
         if effective and options.softcap != ZERO:
-            g = number(g * cap_slope(x, number(options.softcap)))
+            g *= cap_slope(x * number(options.inverse_cap), number(1))
         return g if live else zero
 
     @device

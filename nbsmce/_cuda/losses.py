@@ -49,8 +49,9 @@ class Losses:
         spec = self.spec
         share = _formula.target_mass(0.0, 1.0, spec.label_smoothing, max(self.classes, 1))
         return Options(
-            1.0 - spec.label_smoothing, share, spec.z_loss, spec.logit_scale, spec.softcap, self.upstream,
-            spec.ignore_index, int(self.probabilities is None), self.given("weight"), self.given("sample_weight"),
+            1.0 - spec.label_smoothing, share, spec.z_loss, spec.logit_scale, spec.softcap,
+            1.0 / spec.softcap if spec.softcap else 0.0, self.upstream, spec.ignore_index,
+            int(self.probabilities is None), self.given("weight"), self.given("sample_weight"),
             int("dloss" in self.call.views and spec.reduction == "none"),
             int("dloss" in self.call.views and spec.reduction != "none"), int(gradient and spec.reduction == "mean"),
             int(loss and spec.reduction == "none"), int(loss and spec.reduction != "none"),

@@ -125,19 +125,19 @@ def reciprocal(x: Any) -> Any:
 
 
 @device
-def capped32(x: Any, scale: Any, cap: Any) -> Any:
-    """The effective logit of ``x``; a cap of 0 is none."""
+def capped32(x: Any, scale: Any, cap: Any, inverse: Any) -> Any:
+    """The effective logit of ``x``; a cap of 0 is none. ``inverse`` is ``1 / cap``."""
     x = x * scale
     if cap != ZERO:
-        x = cap * library_tanh(x / cap)
+        x = cap * library_tanh(x * inverse)
     return x
 
 
 @device
-def capped64(x: Any, scale: Any, cap: Any) -> Any:
+def capped64(x: Any, scale: Any, cap: Any, inverse: Any) -> Any:
     x = x * scale
     if cap != np.float64(0):
-        x = cap * library_tanh(x / cap)
+        x = cap * library_tanh(x * inverse)
     return x
 
 

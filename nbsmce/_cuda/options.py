@@ -13,6 +13,7 @@ class Options(NamedTuple):
     z_loss: Any
     scale: Any  # of the logits
     softcap: Any  # 0 is none
+    inverse_cap: Any  # 1 / softcap: a division would be made for every class
     upstream: Any  # what the gradient of every row is multiplied with
     ignore_index: Any
     indexed: Any  # the target has class indices

@@ -144,6 +144,8 @@ def _block(threads: int, single: bool) -> Team:
 def _side_by_side(threads: int, teams: int, single: bool) -> Team:
     """Threads with one ``threadIdx.x``; the exchange is through shared memory."""
     number, larger = _maxima(single)
+    # Else ptxas reads all of several exchanges before it computes anything, and half types with probabilities spill.
+    settled, opaque64 = instructions.opaque32 if single else instructions.opaque64, instructions.opaque64
     size, tree = threads * teams, tree_of(threads, teams, _element, _sum)
 
     @device
@@ -153,7 +155,7 @@ def _side_by_side(threads: int, teams: int, single: bool) -> Team:
         cuda.syncthreads()
         for i in range(threads):
             x = larger(x, number(room[place(first + i * teams)]))
-        return x
+        return settled(x)
 
     @device
     def add(a: Any, b: Any, room: Any, slot: Any) -> Any:
@@ -161,9 +163,8 @@ def _side_by_side(threads: int, teams: int, single: bool) -> Team:
         room[place(first + cuda.threadIdx.y * teams)] = a
         room[place(first + size + cuda.threadIdx.y * teams)] = b
         cuda.syncthreads()
-        total = tree(room, first)
-        cuda.syncthreads()  # else ptxas reads all of both before it adds, and bfloat16 with probabilities spills on 9.0
-        return total, tree(room, first + size)
+        a = opaque64(tree(room, first))
+        return a, opaque64(tree(room, first + size))
 
     return Team(number, larger, largest, add, SLOTS * size)
 
