@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from cases import DTYPES, dtype_of, random_logits, strided_like
+from cases import DTYPES, dtype_of, eps_of, random_logits, strided_like
 
 import nbsmce
 from nbsmce._cpu import launch, layout
@@ -18,6 +20,7 @@ SHAPES = [
     ((4500, 3), 0),
     ((40, 33), 0),
 ]
+ONES = [(shape, axis) for n in (1, 2, 3) for shape in itertools.product((1, 2, 17), repeat=n) for axis in range(n)]
 HARD = {"label_smoothing": 0.1, "z_loss": 1e-3, "softcap": 8.0, "logit_scale": 0.9}
 
 
@@ -264,3 +267,18 @@ def test_rows_that_lie_side_by_side_are_read_so(shape, order, side_by_side):
         assert [a.ndim for a in layout._of_matrices(arrays, layout.FEW_CLASSES)] == [3 if side_by_side else 2] * len(
             arrays
         )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_axes_of_one_element(dtype):
+    """They merge with any other."""
+    for shape, axis in ONES:
+        x = random_logits(shape, dtype)
+        e = np.exp(x.astype(np.float64))
+        exact = e / e.sum(axis, keepdims=True)
+        near = {"rtol": 4 * eps_of(dtype), "atol": 1e-7, "err_msg": f"{shape}, {axis}"}
+        np.testing.assert_allclose(nbsmce.softmax(x, axis).astype(np.float64), exact, **near)
+        t = np.zeros([n for i, n in enumerate(shape) if i != axis], int)
+        if t.ndim:
+            loss = nbsmce.cross_entropy(x, t, axis=axis, reduction="none")
+            np.testing.assert_allclose(loss, -np.log(exact.take(0, axis)), **near)

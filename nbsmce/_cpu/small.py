@@ -117,11 +117,9 @@ def _view_of(
 ) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray] | None]:
     """The shape of what kernels take, and the view of it, unless :mod:`nbsmce._borrowed` takes the array so itself."""
     outer, classes, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-    if inner > 1:
-        seen = outer, classes, inner
-        return seen, None if shape == seen else lambda a: a.reshape(seen)
-    flat = None if len(shape) <= 2 else lambda a: a.reshape(outer, classes)
-    return (1, classes, outer) if abreast(outer, classes, multiplied) else (outer, classes), flat
+    flat = (outer, classes) if inner == 1 else (outer, classes, inner)
+    seen = (1, classes, outer) if inner == 1 and abreast(outer, classes, multiplied) else flat
+    return seen, None if shape == flat or len(shape) == 1 else lambda a: a.reshape(flat)
 
 
 # -- the functions -----------------------------------------------------------------------------------------------------
