@@ -92,14 +92,15 @@ def ulps(actual: np.ndarray, exact: np.ndarray) -> np.ndarray:
 def go_the_general_way(monkeypatch) -> None:
     """From now on arrays of any size are handled as large ones are."""
     from nbsmce import _prepared
-    from nbsmce._cpu import launch
+    from nbsmce._cpu import launch, short
 
     monkeypatch.setattr(launch, "SERIAL_WORK", 0)
+    monkeypatch.setattr(short, "MOST_BYTES", 0)
     _prepared.forget()
 
 
 def write_past_the_cache(monkeypatch) -> None:
-    """From now on results of any size go past the cache, by the general way: that for small arrays never writes so."""
+    """From now on results of any size go past the cache, by the general way: the short one never writes so."""
     from nbsmce._cpu import launch
 
     for limit in ("STREAM_BYTES", "STREAM_ROW", "STREAM_ROW_KEPT"):

@@ -14,7 +14,7 @@ from cases import random_logits
 import nbsmce
 from nbsmce import _prepared
 from nbsmce._compile import JIT
-from nbsmce._cpu import small
+from nbsmce._cpu import short
 from nbsmce._cpu.softmax import SOFTMAX
 
 needs_jit = pytest.mark.skipif(not JIT, reason="compiled code unpacks the arguments")
@@ -109,7 +109,7 @@ def test_an_input_that_is_the_result_backwards():
 @needs_jit
 @pytest.mark.parametrize("wrong", [None, [[1.0]], 3, np.ones((1, 3))], ids=str)
 def test_a_kernel_takes_nothing_but_arrays_of_its_type(wrong):
-    layout = small._layout(SOFTMAX, 1, 1, x := np.ones((1, 3), np.float32))
+    layout = short._layout(SOFTMAX, 1, 1, x := np.ones((1, 3), np.float32))
     with pytest.raises(TypeError, match="not an array of float32"):
         layout.entry(wrong, layout.no_mask, x, 0, 0, *layout.last)
 
@@ -123,5 +123,5 @@ def test_many_shapes_are_not_kept_for_ever(monkeypatch):
 
 @pytest.mark.parametrize(("shape", "axis", "bundled"), [((5, 40), 0, True), ((5, 30), 0, False), ((40, 5), 1, False)])
 def test_rows_side_by_side_are_in_bundles(shape, axis, bundled):
-    found = small._layout(SOFTMAX, 1, axis, np.ones(shape))
+    found = short._layout(SOFTMAX, 1, axis, np.ones(shape))
     assert (found.entry is SOFTMAX.bundled[3, "d"]) == bundled

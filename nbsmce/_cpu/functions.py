@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import _arrays
-from . import host, small
+from . import host, short
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .host import Kind, Operand
 from .launch import launch, no_mask, streamed
@@ -20,7 +20,7 @@ from .softmax import SOFTMAX
 
 def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
     """softmax, or its logarithm."""
-    call = small.prepared(small.softmax, "softmax", axis, x, log) if where is None else None
+    call = short.prepared(short.softmax, "softmax", axis, x, log) if where is None else None
     if call and (y := call(x, out)) is not None:
         return y
     operand = host.floating(x, "x")
@@ -43,7 +43,7 @@ def softmax(x: Any, axis: Any, where: Any, out: Any, log: bool) -> Any:
 
 def softmax_backward(dy: Any, y: Any, axis: Any, out: Any, log: bool) -> Any:
     """The gradient of softmax, or of its logarithm."""
-    call = small.prepared(small.softmax_backward, "softmax_backward", axis, dy, log)
+    call = short.prepared(short.softmax_backward, "softmax_backward", axis, dy, log)
     if call and (dx := call(dy, y, out)) is not None:
         return dx
     above, below = _together(host.floating(dy, "dy"), host.floating(y, "y"))
@@ -80,7 +80,7 @@ def _together(a: Operand, b: Operand) -> tuple[Operand, Operand]:
 def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign: bool, out: Any) -> Any:
     """logsumexp, with the sign of the sum if asked for."""
     plain = b is None and where is None and out is None and not keepdims and not return_sign
-    call = small.prepared(small.logsumexp, "logsumexp", axis, x) if plain else None
+    call = short.prepared(short.logsumexp, "logsumexp", axis, x) if plain else None
     if call and (rows := call(x)) is not None:
         return rows
     operand, factors = host.floating(x, "x"), None
@@ -127,7 +127,7 @@ def logsumexp(x: Any, axis: Any, b: Any, where: Any, keepdims: bool, return_sign
 
 def logsumexp_backward(dlse: Any, x: Any, lse: Any, axis: Any, out: Any) -> Any:
     """The gradient of logsumexp."""
-    call = small.prepared(small.logsumexp_backward, "logsumexp_backward", axis, x)
+    call = short.prepared(short.logsumexp_backward, "logsumexp_backward", axis, x)
     if call and (dx := call(dlse, x, lse, out)) is not None:
         return dx
     operand = host.floating(x, "x")

@@ -51,6 +51,13 @@ PLAIN = {np.dtype(name): Kind(np.dtype(name), name, False) for name in ("float32
 """The kinds of NumPy arrays that kernels read as they are."""
 
 
+def storage(dtype: np.dtype) -> np.dtype | None:
+    """What kernels read NumPy arrays of this dtype as, without converting a number; None if they cannot."""
+    if dtype in PLAIN:
+        return dtype
+    return np.dtype(DATA[dtype.name]) if dtype.isnative and dtype.name in ("float16", "bfloat16") else None
+
+
 # -- in ----------------------------------------------------------------------------------------------------------------
 
 
@@ -209,14 +216,29 @@ _LINE = 64
 _local = threading.local()
 
 
-def scratch(threads: int, nbytes: int) -> np.ndarray:
-    """Memory for the kernels, ``nbytes`` for each thread. That of a single thread is kept for its next call."""
-    if threads > 1 or nbytes > _KEPT:
-        return _lines(threads, nbytes)
+def scratch(nbytes: int) -> np.ndarray:
+    """Memory for a kernel in this thread, which nothing interrupts. It is kept for the next call."""
     kept: np.ndarray | None = getattr(_local, "memory", None)
     if kept is None or kept.shape[1] < nbytes:
-        kept = _local.memory = _lines(1, max(nbytes, 1 << 15))
+        kept = _lines(1, max(nbytes, 1 << 15))
+        if kept.nbytes <= _KEPT:
+            _local.memory = kept
     return kept
+
+
+def scratch_of_team(threads: int, nbytes: int) -> np.ndarray:
+    """Memory for a kernel in several threads, ``nbytes`` or more for each, until it is :func:`put_back`.
+
+    A signal handler may run meanwhile, and call a kernel, too.
+    """
+    kept: np.ndarray | None = _local.__dict__.pop("of_team", None)
+    return _lines(threads, nbytes) if kept is None or kept.shape[0] < threads or kept.shape[1] < nbytes else kept
+
+
+def put_back(memory: np.ndarray) -> None:
+    """Keep memory, if it is not much, for the next call of this Python thread."""
+    if memory.nbytes <= _KEPT:
+        _local.of_team = memory
 
 
 def _lines(rows: int, nbytes: int) -> np.ndarray:

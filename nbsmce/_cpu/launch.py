@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -106,20 +107,40 @@ def launch(
     char = data.dtype.char
     key = (data.ndim, char, more) if more else (data.ndim, char)
     nbytes, grain = plan(data.shape, char, rooms)
-    control, threads = (None, 1) if data.size < SERIAL_WORK else team.call()
+    if data.size < SERIAL_WORK:
+        kernel, _ = chosen(kernels, 1, usual, data, *arguments)
+        return kernel[key](*arguments, *(() if rooms is None else (host.scratch(nbytes),)), grain, 0, 1)
+    control, threads = team.call()
     kernel, units = chosen(kernels, threads, usual, data, *arguments)
-    grain = max(1, grain // units)
-    memory = () if rooms is None else (host.scratch(threads, nbytes),)
-    if control is None:
-        return kernel[key](*arguments, *memory, grain, 0, 1)
     split = kernels.split if kernel is kernels.whole else None
     states = None if split is None else _states(data.shape, char, threads)
+    memory = () if rooms is None else (host.scratch_of_team(threads, nbytes),)
     if split is not None and states is not None:
         result = split[key](*arguments, states, *memory, 1, control.address, threads)
     else:
-        result = kernel[key](*arguments, *memory, grain, control.address, threads)
+        result = kernel[key](*arguments, *memory, max(1, grain // units), control.address, threads)
+    for part in memory:
+        host.put_back(part)
     control.settle()
     return result
+
+
+def with_threads(entry: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel as one that takes all threads there are, however many it is told.
+
+    In place of memory it takes the bytes that each of them needs.
+    """
+
+    def call(*arguments: Any) -> Any:
+        *given, nbytes, grain, _, _ = arguments
+        control, threads = team.call()
+        memory = host.scratch_of_team(threads, nbytes)
+        result = entry(*given, memory, grain, control.address, threads)
+        host.put_back(memory)
+        control.settle()
+        return result
+
+    return call
 
 
 def _states(shape: tuple[int, ...], char: str, threads: int) -> np.ndarray | None:

@@ -10,7 +10,7 @@ import numpy as np
 from .. import _arrays
 from .._spec import Aux, LossSpec, Wanted
 from . import cross_entropy as kernels
-from . import host, row_targets, small
+from . import host, row_targets, short
 from . import nll as kernels_nll
 from .host import Kind, Operand
 from .launch import launch, streamed
@@ -49,7 +49,7 @@ def cross_entropy(
 ) -> tuple[Any, Any, Any]:
     """``(loss, dlogits, aux)``, None for what is not wanted."""
     if not wanted.aux and weight is None and sample_weight is None:
-        call = small.prepared(small.cross_entropy, wanted, axis, logits, wanted, spec)
+        call = short.prepared(short.cross_entropy, wanted, axis, logits, wanted, spec)
         if call and (results := call(logits, target, dloss, lse, out)) is not None:
             return *results, None
     operand = host.floating(logits, "logits")

@@ -1,9 +1,9 @@
-"""The short way for small arrays: preparing the call of a kernel takes longer there than the kernel.
+"""The short way for arrays that fit the cache: preparing the call of a kernel takes long beside the kernel there.
 
 It is prepared once for each function, shape, dtype and set of options, and :func:`nbsmce._prepared.short` finds it
-again. The kernel and so the bits are those of the general way, which everything takes but NumPy arrays of float32 or
-float64 that are C-contiguous, vectors, or matrices along the last dimension that are not in tiles; errors included:
-``tests/test_small.py``. docs/performance.md has what that saves.
+again. The kernel and so the bits are those of the general way, which everything takes but NumPy arrays that are
+C-contiguous, or small: vectors, and matrices along the last dimension that are not in tiles; errors included:
+``tests/test_short.py``. docs/performance.md has what that saves.
 """
 
 from __future__ import annotations
@@ -18,18 +18,22 @@ from .._borrowed import taken
 from .._compile import Kernels
 from .._prepared import keep, short
 from .._spec import LossSpec, Wanted
+from .._threads import get_num_threads
 from . import host, launch
 from .cross_entropy import CROSS_ENTROPY
 from .gradients import LOGSUMEXP_BACKWARD, SOFTMAX_BACKWARD
 from .layout import abreast, is_apart
 from .logsumexp import LOGSUMEXP
-from .row_sums import NO_SUMS, options
+from .row_sums import NO_SUMS, PANEL, options
 from .row_targets import INT64, NO_INDICES, refuse
 from .softmax import SOFTMAX
-from .sums import NO_CLASS
+from .sums import CHUNK, NO_CLASS
 from .targets import ABOVE, DIVISOR, MEAN, REFUSED, UPSTREAM
 
 Call = Callable[..., Any]
+MOST_BYTES = launch.STREAM_BYTES
+"""Arrays of so many take milliseconds, and their results may go past the cache."""
+
 _KEPT_ROWS = 64
 """For so many rows a prepared loss keeps the memory of their losses."""
 
@@ -39,7 +43,7 @@ def prepared(make: Callable[..., Call | None], function: Any, axis: Any, x: Any,
 
     None if there is none, or has been one: then this call is out of the ordinary.
     """
-    if type(axis) is not int or type(x) is not np.ndarray or x.size >= launch.SERIAL_WORK:
+    if type(axis) is not int or type(x) is not np.ndarray or x.nbytes >= MOST_BYTES:
         return None
     key = options[-1] if options else None
     if short(function, axis, x, key):
@@ -59,8 +63,10 @@ class Layout(NamedTuple):
     shape: tuple[int, ...]
     rows: tuple[int, ...]  # the shape without the classes
     dtype: np.dtype
+    computed: np.dtype  # of numbers of rows
     no_mask: np.ndarray
     last: tuple[Any, ...]  # of the arguments
+    threaded: bool  # whether several threads may have a part
 
     def room(self, out: Any, *inputs: np.ndarray) -> np.ndarray | None:
         """New memory for a result, or ``out``; None if there is more to decide about that."""
@@ -97,29 +103,41 @@ def _layout(
     ``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
     :func:`~nbsmce._cpu.launch.launch`.
     """
-    if x.dtype not in host.PLAIN or not x.size or not -x.ndim <= axis < x.ndim:
+    stored = host.storage(x.dtype)
+    if stored is None or not x.size or not -x.ndim <= axis < x.ndim:
         return None
-    axis, shape, char = axis % x.ndim, x.shape, x.dtype.char
+    computed = stored if stored in host.PLAIN else np.dtype(np.float32)
+    threaded = x.size >= launch.SERIAL_WORK
+    if threaded and (x.shape[axis] > CHUNK[computed.itemsize] or not x.flags.c_contiguous):
+        return None  # the states of chunks need memory, and rows that lie side by side are taken so
+    axis, shape, char = axis % x.ndim, x.shape, stored.char
     rows = shape[:axis] + shape[axis + 1 :]
-    seen_shape, view = _view_of(axis, shape, multiplied)
-    seen = np.empty(shape, x.dtype)
+    seen_shape, view = _view_of(axis, shape, multiplied, None if stored is x.dtype else stored)
+    seen = x if x.flags.c_contiguous else np.empty(shape, x.dtype)
     seen = taken(seen if view is None else view(seen), len(seen_shape))
-    kernel, _ = launch.chosen(kernels, 1, usual, seen)
+    kernel, units = launch.chosen(kernels, get_num_threads() if threaded else 1, usual, seen)
     nbytes, grain = launch.plan(seen.shape, char, rooms)
-    contiguous = x.ndim > 2 or axis < x.ndim - 1 or kernel is kernels.tiled
+    contiguous = threaded or x.ndim > 2 or axis < x.ndim - 1 or kernel is kernels.tiled
     entry = kernel[seen.ndim, *[char] * types]
-    last = host.scratch(1, nbytes), grain, 0, 1
-    return Layout(entry, view, contiguous, shape, rows, x.dtype, launch.no_mask(seen), last)
+    last: tuple[Any, ...] = host.scratch(nbytes), grain, 0, 1
+    if threaded:
+        entry, last = launch.with_threads(entry), (nbytes, max(1, grain // units), 0, 0)
+    return Layout(entry, view, contiguous, shape, rows, x.dtype, computed, launch.no_mask(seen), last, threaded)
 
 
 def _view_of(
-    axis: int, shape: tuple[int, ...], multiplied: bool
+    axis: int, shape: tuple[int, ...], multiplied: bool, stored: np.dtype | None
 ) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray] | None]:
-    """The shape of what kernels take, and the view of it, unless :mod:`nbsmce._borrowed` takes the array so itself."""
+    """The shape of what kernels take, and the view of it, unless :mod:`nbsmce._borrowed` takes the array so itself.
+
+    ``stored`` is what it is read as, where that is another dtype.
+    """
     outer, classes, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     flat = (outer, classes) if inner == 1 else (outer, classes, inner)
     seen = (1, classes, outer) if inner == 1 and abreast(outer, classes, multiplied) else flat
-    return seen, None if shape == flat or len(shape) == 1 else lambda a: a.reshape(flat)
+    if shape == flat or len(shape) == 1:
+        return seen, None if stored is None else lambda a: a.view(stored)
+    return seen, lambda a: (a if stored is None else a.view(stored)).reshape(flat)
 
 
 # -- the functions -----------------------------------------------------------------------------------------------------
@@ -131,7 +149,7 @@ def softmax(axis: int, x: np.ndarray, log: bool) -> Call | None:
     layout = _layout(SOFTMAX, 1, axis, x)
     if layout is None:
         return None
-    entry, view, contiguous, shape, _, dtype, no_mask, (memory, grain, launcher, threads) = layout
+    entry, view, contiguous, shape, _, dtype, _, no_mask, (memory, grain, launcher, threads), _ = layout
     empty = np.empty
 
     def call(x: np.ndarray, out: Any) -> Any:
@@ -153,7 +171,7 @@ def softmax_backward(axis: int, dy: np.ndarray, log: bool) -> Call | None:
     layout = _layout(SOFTMAX_BACKWARD, 2, axis, dy, multiplied=True)
     if layout is None:
         return None
-    entry, view, contiguous, shape, _, dtype, _, (memory, grain, launcher, threads) = layout
+    entry, view, contiguous, shape, _, dtype, _, _, (memory, grain, launcher, threads), _ = layout
     empty = np.empty
 
     def call(dy: np.ndarray, y: Any, out: Any) -> Any:
@@ -177,13 +195,13 @@ def logsumexp(axis: int, x: np.ndarray) -> Call | None:
     layout = _layout(LOGSUMEXP, 1, axis, x)
     if layout is None:
         return None
-    entry, view, contiguous, _, rows, dtype, no_mask, last = layout
+    entry, view, contiguous, _, rows, _, computed, no_mask, last, _ = layout
     count = math.prod(rows)
 
     def call(x: np.ndarray) -> Any:
         if contiguous and not x.flags.c_contiguous:
             return None
-        lse = np.empty(count, dtype)
+        lse = np.empty(count, computed)
         entry(x if view is None else view(x), no_mask, lse, *last)
         return lse if len(rows) == 1 else lse.reshape(rows)[()]
 
@@ -194,12 +212,12 @@ def logsumexp_backward(axis: int, x: np.ndarray) -> Call | None:
     layout = _layout(LOGSUMEXP_BACKWARD, 1, axis, x)
     if layout is None:
         return None
-    entry, view, contiguous, *_, last = layout
+    entry, view, contiguous, *_, last, _ = layout
 
     def call(dlse: Any, x: np.ndarray, lse: Any, out: Any) -> Any:
         if contiguous and not x.flags.c_contiguous:
             return None
-        above, total = layout.of_rows(dlse, layout.dtype), layout.of_rows(lse, layout.dtype)
+        above, total = layout.of_rows(dlse, layout.computed), layout.of_rows(lse, layout.computed)
         if above is None or total is None or (dx := layout.room(out, x, above, total)) is None:
             return None
         entry(x if view is None else view(x), above, total, dx if view is None else view(dx), 0, *last)
@@ -211,20 +229,22 @@ def logsumexp_backward(axis: int, x: np.ndarray) -> Call | None:
 def cross_entropy(axis: int, logits: np.ndarray, wanted: Wanted, spec: LossSpec) -> Call | None:
     """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
     layout = _layout(CROSS_ENTROPY, 3, axis, logits, types=2, usual=spec.usual)  # of logits and of probabilities
-    if layout is None:
+    if layout is None or math.prod(layout.rows) > PANEL:
         return None
-    entry, view, contiguous, _, of_rows, dtype, no_mask, (memory, grain, launcher, threads) = layout
+    entry, view, contiguous, _, of_rows, _, computed, no_mask, (memory, grain, launcher, threads), threaded = layout
     by_row, with_gradient, ignore_index = spec.reduction == "none", wanted.gradient, spec.ignore_index
     summed, rows, classes = wanted.loss and not by_row, math.prod(of_rows), logits.shape[axis]
-    none, no_logits, one = host.nothing(host.PLAIN[dtype]), np.empty((0,) * no_mask.ndim, dtype), np.empty(1, dtype)
-    kept = np.empty(rows if summed and rows <= _KEPT_ROWS else 0)
-    numbers = np.append(options(spec, 1.0), np.zeros(REFUSED - UPSTREAM))
-    numbers[MEAN] = spec.reduction == "mean"
+    none, one = host.nothing(host.PLAIN[computed]), np.empty(1, computed)
+    no_logits = np.empty((0,) * no_mask.ndim, host.storage(logits.dtype))
+    kept = np.empty(rows if summed and rows <= _KEPT_ROWS and not threaded else 0)
+    settings = np.append(options(spec, 1.0), np.zeros(REFUSED - UPSTREAM))
+    settings[MEAN] = spec.reduction == "mean"
 
     def call(logits: np.ndarray, target: Any, dloss: Any, lse: Any, out: Any) -> Any:
-        indices, given_lse = layout.of_rows(target, INT64), none if lse is None else layout.of_rows(lse, dtype)
+        indices, given_lse = layout.of_rows(target, INT64), none if lse is None else layout.of_rows(lse, computed)
         if indices is None or given_lse is None or (contiguous and not logits.flags.c_contiguous):
             return None
+        numbers = settings.copy() if threaded else settings  # signal handlers run while threads work, and call this
         gradient = None
         if with_gradient:
             if dloss is None:
@@ -235,7 +255,7 @@ def cross_entropy(axis: int, logits: np.ndarray, wanted: Wanted, spec: LossSpec)
                 numbers[ABOVE] = dloss
             if (gradient := layout.room(out, logits, indices, given_lse)) is None:
                 return None
-        losses = np.empty(rows, dtype) if by_row and wanted.loss else none
+        losses = np.empty(rows, computed) if by_row and wanted.loss else none
         weighted = np.empty(rows) if summed and not kept.size else kept
         x, dx = logits, no_logits if gradient is None else gradient
         if view is not None:
