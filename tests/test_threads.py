@@ -98,3 +98,17 @@ def test_a_forked_child_computes_too():
         actual = pool.map_async(_softmax, range(4)).get(timeout=60)
     for a, e in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(a, e)
+
+
+def test_more_threads_than_processors():
+    """And than there are sections of a job, of which threads then share some."""
+    before, x = nbsmce.get_num_threads(), random_logits((2000, 300), "float32")
+    nbsmce.set_num_threads(1)
+    expected = nbsmce.softmax(x)
+    try:
+        for n in (2, 3, 70):
+            nbsmce.set_num_threads(n)
+            for _ in range(20):
+                np.testing.assert_array_equal(nbsmce.softmax(x), expected)
+    finally:
+        nbsmce.set_num_threads(before)

@@ -27,14 +27,15 @@ CANCELLED = 2  # a signal handler has raised; the next three words hold the exce
 EXCEPTION = 3
 MAIN, LEADER = 6, 7  # the thread that signal handlers run in; the one that has the helpers
 CALLBACK, BUNDLE, COUNT, GRAIN, LIMIT = range(8, 13)  # the job, and how many helpers may join
+HELPERS = 13  # that have begun: each has a number
 LOCK, UNLOCK, WAIT, WAKE_ALL, YIELD, MYSELF, CLOCK, ENSURE, RELEASE, CHECK, FETCH = range(16, 27)  # addresses
 CLOCK_KIND = 27
 PROCESSOR, GET_MASK, SET_MASK = 28, 29, 30  # addresses; 0 where the system has no such functions
 SLEEPERS, STOP, PLACE = 32, 33, 34  # PLACE is the processor of the leader
 STATE, OPEN = 40, 1  # OPEN is the bit of STATE that says that a job may be joined
-TAKEN = 48  # how many grains have been taken: in a cache line of its own
-MUTEX, CONDITION = 56, 72
-WORDS = 88
+MUTEX, CONDITION = 48, 64
+TAKEN, MOST_SECTIONS = 80, 64  # how many grains of each section have been taken, each in a cache line of its own
+WORDS = TAKEN + 8 * MOST_SECTIONS
 
 
 # -- instructions ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from . import control as c
 from .control import Shared, pause, run
 from .lanes.llvm import integer, invert, smaller
 from .lanes.llvm_control import Variable, branch, in_njit, repeat_while
+from .sections import Sections
 
 _WORKER, _WORKERS = 1 << 1, 0xFFFF << 1
 _JOINED, _JOIN_SHIFT, _JOIN_MASK = 1 << 17, 17, 0xFFFF
@@ -92,6 +93,7 @@ def _wake(control):
 def _help(address):
     """What a helper does from its start to its end."""
     control, seen = Shared(address), Variable(0)
+    number = control.add(c.HELPERS, 1) + 1
 
     def join():
         state = control[c.STATE]
@@ -100,7 +102,7 @@ def _help(address):
         def enter():
             def work():
                 seen.value = state >> _NUMBER
-                _work(control, joined + 1, False)
+                _work(control, joined + 1, number, False)
                 control.add(c.STATE, -_WORKER)
 
             branch(control.swap(c.STATE, state, state + (_JOINED + _WORKER)), work)
@@ -143,14 +145,16 @@ def _ranges(control, take, cancel, callback, bundle, n, grain, slot, main):
         lo.value = take() * grain
 
 
-def _work(control, slot, main):
-    """A thread's part of a job."""
+def _sections(control):
+    """Those of the job."""
+    return Sections(control, control[c.COUNT], control[c.GRAIN], control[c.LIMIT] + 1)
+
+
+def _work(control, slot, number, main):
+    """The part of a job of the thread with this number."""
     callback, bundle, n, grain = (control[word] for word in (c.CALLBACK, c.BUNDLE, c.COUNT, c.GRAIN))
-
-    def cancel():
-        control[c.TAKEN] = n
-
-    _ranges(control, lambda: control.add(c.TAKEN, 1), cancel, callback, bundle, n, grain, slot, main)
+    sections = _sections(control)
+    _ranges(control, sections.taken_by(number), sections.cancel, callback, bundle, n, grain, slot, main)
 
 
 def _launch(address, callback, bundle, n, grain, threads):
@@ -173,12 +177,13 @@ def _launch(address, callback, bundle, n, grain, threads):
     def together():
         control[c.LEADER] = control.thread()
         _note_place(control)
-        words = c.CALLBACK, c.BUNDLE, c.COUNT, c.GRAIN, c.LIMIT, c.TAKEN
-        for word, value in zip(words, (callback, bundle, n, grain, helpers, 0), strict=True):
+        words = c.CALLBACK, c.BUNDLE, c.COUNT, c.GRAIN, c.LIMIT
+        for word, value in zip(words, (callback, bundle, n, grain, helpers), strict=True):
             control[word] = value
+        _sections(control).begin()
         control[c.STATE] = (((control[c.STATE] >> _NUMBER) + 1) << _NUMBER) + c.OPEN
         branch(control[c.SLEEPERS] > 0, lambda: _wake(control))
-        _work(control, 0, main)
+        _work(control, 0, 0, main)
         control.add(c.STATE, -c.OPEN)
         end = control.now() + SPIN
         for _ in repeat_while(lambda: control[c.STATE] & _WORKERS != 0):

@@ -14,25 +14,27 @@ from numba import types
 from . import control as c
 from .control import Shared, run
 from .lanes.llvm import integer, smaller
-from .lanes.llvm_control import Variable, in_njit, repeat_while
+from .lanes.llvm_control import Variable, branch, in_njit, repeat_while
+from .sections import Sections
 
 
-def _enter(address):
-    return integer(Shared(address).swap(c.BUSY, 0, 1))
-
-
-def _work(address, callback, bundle, n, grain, slot):
+def _enter(address, n, grain, threads):
     control = Shared(address)
-    lo = Variable(control.add(c.TAKEN, 1) * grain)
+    entered = control.swap(c.BUSY, 0, 1)
+    branch(entered, Sections(control, n, grain, threads).begin)
+    return integer(entered)
+
+
+def _work(address, callback, bundle, n, grain, threads, slot):
+    take = Sections(Shared(address), n, grain, threads).taken_by(slot)
+    lo = Variable(take() * grain)
     for _ in repeat_while(lambda: lo.value < n):
         run(callback, bundle, lo.value, smaller(lo.value + grain, n), slot)
-        lo.value = control.add(c.TAKEN, 1) * grain
+        lo.value = take() * grain
 
 
 def _leave(address):
-    control = Shared(address)
-    control[c.TAKEN] = 0
-    control[c.BUSY] = 0
+    Shared(address)[c.BUSY] = 0
 
 
 _enter, _leave, _work = in_njit(_enter), in_njit(_leave, True), in_njit(_work, True)
@@ -42,12 +44,12 @@ _run = in_njit(run, True)
 @numba.njit(parallel=True, nogil=True, error_model="numpy")
 def _fork_join(control, callback, bundle, n, grain, threads):
     for slot in numba.prange(threads):
-        _work(control, callback, bundle, n, grain, slot)
+        _work(control, callback, bundle, n, grain, threads, slot)
 
 
 def launch(control, callback, bundle, n, grain, threads):
     """See :func:`nbsmce._cpu.pool.launch`."""
-    if n > grain and threads > 1 and _enter(control):
+    if n > grain and threads > 1 and _enter(control, n, grain, threads):
         _fork_join(control, callback, bundle, n, grain, threads)
         _leave(control)
     else:

@@ -64,14 +64,16 @@ class Control:
 
     def reopen(self) -> None:
         """Let calls have helpers again."""
-        self.words[c.STOP] = self.words[c.BUSY] = 0
+        self.words[c.STOP] = self.words[c.BUSY] = self.words[c.HELPERS] = 0
 
     def abandon(self) -> None:
         """After a fork, which left the helpers behind: a call that has them and waits for a signal handler to return,
         which has forked, cannot be right any more."""
         if self.words[c.BUSY] and self.words[c.LEADER] == threading.get_ident():
             self.words[c.CANCELLED], self.words[c.EXCEPTION] = 1, 0
-            self.words[c.TAKEN], self.words[c.STATE] = self.words[c.COUNT], c.OPEN  # it closes the job itself
+            self.words[c.STATE] = c.OPEN  # it closes the job itself
+            for section in range(c.MOST_SECTIONS):
+                self.words[c.TAKEN + 8 * section] = self.words[c.COUNT]
 
     def forget(self) -> bool:
         """Forget that a call of this thread was cancelled, if it was: returns whether.
