@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _formula
-from .access import access
+from .access import access, in_loop
 from .device import device
 from .families import Work
 from .numbers import arithmetic, double_exp
-from .places import Layout, row_start
+from .places import Layout, of_lane, row_start
 from .states import NO_CLASS, ONE, ZERO, State, exponential_sums, inverse_sum, log_sum
 from .storage import HALVES, storage
 from .targets import IGNORED, LIVE, OUTSIDE, class_of, first_largest, mass_of, numbers_of, owner, reader, target_of
@@ -105,7 +105,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
     first_of_numbers = first_largest(held, layout, words_held, held.low_again, held.high_again)
     zero, least, larger = number(0), number(-np.inf), how.larger
-    opaque, passes = how.opaque, spread or aux
+    opaque, passes, weighs = how.opaque, spread or aux, spread and two and not probabilities
     low_last, high_last = (held.low_later, held.high_later) if passes else (low, high)
     add, largest_wide, largest_number = group.add, wide.largest, group.largest
     read_likely: Any = rows.load_zeros
@@ -287,6 +287,8 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         # the numbers of the row are still computed.
         share = opaque(number(options.share)) if spread else zero
         now = share, n.state != IGNORED, opaque(n.peak)
+        if weighs:  # else the places of the classes' weights are kept, too, and half types spill on 12.0
+            place = of_lane(place, in_loop(place.lane))
         for j in range(words_held):
             y = low_last(more[j]) if probabilities else zero
             a = gradient(low_last(words[j]), y, numbered(j, 0, place), now, n, given, options, extent, place)

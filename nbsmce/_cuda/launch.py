@@ -96,14 +96,16 @@ def leaves(arguments: Any) -> list[Any]:
     return found
 
 
-def to_ptx(kernel: Callable[..., Any], signature: tuple[Any, ...], capability: int, threads: int) -> tuple[str, str]:
-    """``(PTX, name)`` of a kernel for a compute capability, as 90 for 9.0."""
+def to_ptx(make: Callable[[], Any], signature: tuple[Any, ...], capability: int, threads: int) -> tuple[str, str]:
+    """``(PTX, name)`` of the kernel that ``make()`` returns for a compute capability, as 90 for 9.0."""
     from numba import cuda
 
+    blocks = getattr(make, "blocks", None)
+    bounds = threads if blocks is None else (threads, blocks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Numba's of NumPy, and of few blocks
         ptx, _ = cuda.compile(
-            kernel, signature, device=False, abi="numba", cc=divmod(capability, 10), output="ptx", launch_bounds=threads
+            make(), signature, device=False, abi="numba", cc=divmod(capability, 10), output="ptx", launch_bounds=bounds
         )
     text = ptx.decode() if isinstance(ptx, bytes) else ptx
     name = re.search(r"\.visible \.entry (\w+)\(", text)
@@ -195,7 +197,7 @@ def compiled(make: Any, signature: tuple[Any, ...], capability: int, threads: in
     key = repr(("cuda", _named(make), str(signature), capability, threads, _versions()))
     found: tuple[str, bytes] | None = store.load(key)
     if found is None:
-        text, name = to_ptx(make(), signature, capability, threads)
+        text, name = to_ptx(make, signature, capability, threads)
         made = found = name, linked(text, capability)[0]
         store.save(key, lambda: made)
     return found

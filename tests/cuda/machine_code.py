@@ -6,11 +6,12 @@ Needs numba-cuda with its compiler and linker (``nvidia-nvvm``, ``nvidia-cuda-nv
 takes 64 and 96.
 
 As a program (``python tests/cuda/machine_code.py [90] [WORD]...``) it compiles every kernel that can be chosen, in the
-layouts that are hardest on registers: some 2000, on every processor 2 to 8 s for each with all capabilities.
+layouts that are hardest on registers: some 2000, on every processor 2 to 10 s for each with all capabilities.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import re
@@ -112,7 +113,7 @@ def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
         else:
             without_a_driver(capability)
             with mock.patch.object(nvvm, "compile_ir", wraps=nvvm.compile_ir) as asked:
-                text = launch.to_ptx(kernel.make(), kernel.signature, capability, kernel.threads)[0]
+                text = launch.to_ptx(kernel.make, kernel.signature, capability, kernel.threads)[0]
             (modules,), options = asked.call_args
             made[key] = modules, options
         yield capability, text
@@ -238,9 +239,11 @@ def main(arguments: list[str]) -> int:
     _chosen.extend(f for f in every if all(w in f[capabilities[0]].name for w in words))
     print(HEADING)
     results = []
-    # processes that end make room: Numba keeps what it has compiled
-    with multiprocessing.get_context("fork").Pool(maxtasksperchild=50) as pool:
-        for number, found in pool.imap_unordered(_compile, range(len(_chosen))):
+    # Kernels that follow each other have most functions in common, which Numba keeps in a process: eight at a time take
+    # 0.6 of its time. Processes that end after so many make room for others.
+    gc.freeze()  # else every process copies what was planned, to count who refers to it
+    with multiprocessing.get_context("fork").Pool(maxtasksperchild=6) as pool:
+        for number, found in pool.imap_unordered(_compile, range(len(_chosen)), chunksize=8):
             for capability, one in found.items():
                 results.append((capability, _chosen[number][capability], one))
                 print(line(*results[-1]), flush=True)

@@ -171,8 +171,8 @@ def test_machine_code_is_kept_on_disk(monkeypatch, tmp_path):
 
     made = []
 
-    def to_ptx(kernel, signature, capability, threads):
-        made.append((kernel, signature, capability, threads))
+    def to_ptx(make, signature, capability, threads):
+        made.append((make, signature, capability, threads))
         return "text", f"name {len(made)}"
 
     monkeypatch.setenv("NBSMCE_CACHE_DIR", str(tmp_path / "cache"))
