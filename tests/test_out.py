@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cases import DTYPES, dtype_of, random_logits
+from cases import DTYPES, dtype_of, go_the_general_way, random_logits
 
 import nbsmce
 from nbsmce._cpu import functions, launch, losses
@@ -164,6 +164,7 @@ def test_which_results_may_go_past_the_cache(monkeypatch):
         asked.append((results.shape, rows.shape, kept))
         return 0
 
+    go_the_general_way(monkeypatch)
     monkeypatch.setattr(functions, "streamed", noted)
     monkeypatch.setattr(losses, "streamed", noted)
     x = np.ones((40, 2000), np.float32)
