@@ -32,9 +32,9 @@ class Program(NamedTuple):
         """How many a multiprocessor must have room for; None leaves it to ptxas what registers a thread has.
 
         Sections of two chunks hold two arrays of different types, and took 130 to 146 registers on 8.0 and 12.0, with
-        which half of the 512 threads fit that there is room for with 128.
+        which half of the 512 threads fit that there is room for with 128. Of rows side by side some would spill.
         """
-        return 2 if (self.layout.threads, self.layout.chunks) == (256, 2) else None
+        return 2 if self.layout[:2] == (256, 2) and not self.layout.apart else None
 
     def __call__(self) -> Any:
         return self.family(self.work(self.variant, self.layout, self.kept), self.layout)
