@@ -71,7 +71,8 @@ def test_guards_guard():
     ],
 )
 @pytest.mark.parametrize("past_cache", [True, False])
-def test_nothing_outside(shape, axis, dtype, at_end, past_cache, monkeypatch):
+def test_nothing_outside(shape, axis, dtype, at_end, past_cache, monkeypatch, request):
+    from nbsmce import _prepared
     from nbsmce._cpu import host
 
     x = random_logits(shape, dtype, 5.0)
@@ -83,6 +84,10 @@ def test_nothing_outside(shape, axis, dtype, at_end, past_cache, monkeypatch):
     if past_cache:
         write_past_the_cache(monkeypatch)
     monkeypatch.setattr(host, "scratch", lambda n: guarded(np.zeros((1, n), np.uint8), at_end))
+    monkeypatch.setattr(host, "scratch_of_team", lambda threads, n: guarded(np.zeros((threads, n), np.uint8), at_end))
+    monkeypatch.setattr(host, "put_back", lambda memory: None)
+    request.addfinalizer(_prepared.forget)
+    _prepared.forget()  # what is prepared has its memory
     x, y, t, where = (guarded(a, at_end) for a in (x, y, t, where))
     same(everything(x, y, t, axis) | {"masked": nbsmce.softmax(x, axis, where=where)}, expected)
     out = guarded(np.zeros_like(x), at_end)
