@@ -38,6 +38,11 @@ TAKEN, MOST_SECTIONS = 80, 64  # how many grains of each section have been taken
 WORDS = TAKEN + 8 * MOST_SECTIONS
 
 
+def taken_of(section: Any) -> Any:
+    """The word of a section."""
+    return TAKEN + 8 * section
+
+
 # -- instructions ------------------------------------------------------------------------------------------------------
 
 

@@ -51,11 +51,9 @@ PLAIN = {np.dtype(name): Kind(np.dtype(name), name, False) for name in ("float32
 """The kinds of NumPy arrays that kernels read as they are."""
 
 
-def storage(dtype: np.dtype) -> np.dtype | None:
-    """What kernels read NumPy arrays of this dtype as, without converting a number; None if they cannot."""
-    if dtype in PLAIN:
-        return dtype
-    return np.dtype(DATA[dtype.name]) if dtype.isnative and dtype.name in ("float16", "bfloat16") else None
+def kind_of(dtype: np.dtype) -> Kind | None:
+    """The kind of NumPy arrays that kernels read without converting a number; None if they cannot."""
+    return Kind(dtype, dtype.name, False) if dtype.isnative and dtype.name in DATA else None
 
 
 # -- in ----------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from .chunks import workspace
 from .lanes.storage import LANES
 from .layout import FEW_CLASSES
 from .sums import CHUNK, STATE_VECTORS
-from .team import team
+from .team import Control, team
 from .units import BUNDLE, together
 
 _GRAIN = 1 << 14
@@ -114,11 +114,18 @@ def launch(
     kernel, units = chosen(kernels, threads, usual, data, *arguments)
     split = kernels.split if kernel is kernels.whole else None
     states = None if split is None else _states(data.shape, char, threads)
-    memory = () if rooms is None else (host.scratch_of_team(threads, nbytes),)
+    needed = None if rooms is None else nbytes
     if split is not None and states is not None:
-        result = split[key](*arguments, states, *memory, 1, control.address, threads)
-    else:
-        result = kernel[key](*arguments, *memory, max(1, grain // units), control.address, threads)
+        return _in_team(split[key], (*arguments, states), needed, 1, control, threads)
+    return _in_team(kernel[key], arguments, needed, max(1, grain // units), control, threads)
+
+
+def _in_team(
+    entry: Callable[..., Any], given: Sequence[Any], nbytes: int | None, grain: int, control: Control, threads: int
+) -> Any:
+    """Call a kernel in several threads, each with so much memory; raises what a signal handler raises meanwhile."""
+    memory = () if nbytes is None else (host.scratch_of_team(threads, nbytes),)
+    result = entry(*given, *memory, grain, control.address, threads)
     for part in memory:
         host.put_back(part)
     control.settle()
@@ -133,12 +140,7 @@ def with_threads(entry: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*arguments: Any) -> Any:
         *given, nbytes, grain, _, _ = arguments
-        control, threads = team.call()
-        memory = host.scratch_of_team(threads, nbytes)
-        result = entry(*given, memory, grain, control.address, threads)
-        host.put_back(memory)
-        control.settle()
-        return result
+        return _in_team(entry, given, nbytes, grain, *team.call())
 
     return call
 

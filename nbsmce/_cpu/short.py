@@ -97,22 +97,23 @@ def _layout(
     types: int = 1,
     usual: bool = True,
     multiplied: bool = False,
+    most_rows: float = math.inf,
 ) -> Layout | None:
-    """None for an array that goes the general way.
+    """None for an array that goes the general way, as one of more rows than ``most_rows``.
 
     ``types`` is how many storage types the kernels are compiled for: all are that of the array. ``usual`` is that of
     :func:`~nbsmce._cpu.launch.launch`.
     """
-    stored = host.storage(x.dtype)
-    if stored is None or not x.size or not -x.ndim <= axis < x.ndim:
+    kind = host.kind_of(x.dtype)
+    if kind is None or not x.size or not -x.ndim <= axis < x.ndim or x.size > most_rows * x.shape[axis]:
         return None
-    computed = stored if stored in host.PLAIN else np.dtype(np.float32)
+    stored, computed = host.DATA[kind.name], kind.computed.dtype
     threaded = x.size >= launch.SERIAL_WORK
     if threaded and (x.shape[axis] > CHUNK[computed.itemsize] or not x.flags.c_contiguous):
         return None  # the states of chunks need memory, and rows that lie side by side are taken so
     axis, shape, char = axis % x.ndim, x.shape, stored.char
     rows = shape[:axis] + shape[axis + 1 :]
-    seen_shape, view = _view_of(axis, shape, multiplied, None if stored is x.dtype else stored)
+    seen_shape, view = _view_of(axis, shape, multiplied, None if stored == x.dtype else stored)
     seen = x if x.flags.c_contiguous else np.empty(shape, x.dtype)
     seen = taken(seen if view is None else view(seen), len(seen_shape))
     kernel, units = launch.chosen(kernels, get_num_threads() if threaded else 1, usual, seen)
@@ -228,14 +229,15 @@ def logsumexp_backward(axis: int, x: np.ndarray) -> Call | None:
 
 def cross_entropy(axis: int, logits: np.ndarray, wanted: Wanted, spec: LossSpec) -> Call | None:
     """The loss and the gradient for class indices without weights, as in :mod:`~nbsmce._cpu.losses`."""
-    layout = _layout(CROSS_ENTROPY, 3, axis, logits, types=2, usual=spec.usual)  # of logits and of probabilities
-    if layout is None or math.prod(layout.rows) > PANEL:
+    # of logits and of probabilities; the losses of all rows are added up at once
+    layout = _layout(CROSS_ENTROPY, 3, axis, logits, types=2, usual=spec.usual, most_rows=PANEL)
+    if layout is None:
         return None
     entry, view, contiguous, _, of_rows, _, computed, no_mask, (memory, grain, launcher, threads), threaded = layout
     by_row, with_gradient, ignore_index = spec.reduction == "none", wanted.gradient, spec.ignore_index
     summed, rows, classes = wanted.loss and not by_row, math.prod(of_rows), logits.shape[axis]
-    none, one = host.nothing(host.PLAIN[computed]), np.empty(1, computed)
-    no_logits = np.empty((0,) * no_mask.ndim, host.storage(logits.dtype))
+    none, one = np.empty(0, computed), np.empty(1, computed)
+    no_logits = np.empty((0,) * no_mask.ndim, host.DATA[logits.dtype.name])
     kept = np.empty(rows if summed and rows <= _KEPT_ROWS and not threaded else 0)
     settings = np.append(options(spec, 1.0), np.zeros(REFUSED - UPSTREAM))
     settings[MEAN] = spec.reduction == "mean"

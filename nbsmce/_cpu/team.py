@@ -73,7 +73,7 @@ class Control:
             self.words[c.CANCELLED], self.words[c.EXCEPTION] = 1, 0
             self.words[c.STATE] = c.OPEN  # it closes the job itself
             for section in range(c.MOST_SECTIONS):
-                self.words[c.TAKEN + 8 * section] = self.words[c.COUNT]
+                self.words[c.taken_of(section)] = self.words[c.COUNT]
 
     def forget(self) -> bool:
         """Forget that a call of this thread was cancelled, if it was: returns whether.
