@@ -28,7 +28,7 @@ class Record:
             raise IndexError(self.message(row, index))
 
 
-def _reader(base: type, name: str) -> Any:
+def _reader(base: type, name: str, plain: Callable[[Any], Any] = lambda loss: loss) -> Any:
     """A method that reads the loss on the host, with the record looked at where that is NaN."""
     method = getattr(base, name)
 
@@ -37,7 +37,7 @@ def _reader(base: type, name: str) -> Any:
         record = getattr(self, "_nbsmce_record", None)
         if record is not None and self._nbsmce_is_nan():
             record.check()
-        return method(self, *args, **options)
+        return method(plain(self), *args, **options)
 
     return read
 
@@ -52,13 +52,18 @@ def _is_nan(plain: Callable[[Any], float]) -> Callable[[Any], bool]:
 
 @functools.cache
 def torch_class() -> type:
-    """A tensor whose value is checked when Python reads it; what is computed from it is a plain tensor."""
+    """A tensor whose value is checked when Python reads it; what is computed from it is a plain tensor.
+
+    So are its copies, and what ``torch.save`` writes: a file can be read without this class. A tensor of another class
+    cannot be formatted (``f"{loss:.3f}"``) either, and so a plain one is read in its place.
+    """
     import sys
 
     torch = sys.modules["torch"]
     tensor = torch.Tensor
-    methods = ("item", "__float__", "__bool__", "__int__", "tolist", "cpu", "numpy", "__repr__", "__format__")
-    members = {name: _reader(tensor, name) for name in methods}
+    methods = ("item", "tolist", "cpu", "numpy", "__float__", "__bool__", "__int__", "__repr__", "__format__")
+    members = {name: _reader(tensor, name, tensor.detach) for name in (*methods, "__reduce_ex__")}
+    members["__deepcopy__"] = lambda self, memo: tensor.detach(self).__deepcopy__(memo)  # stays on the GPU
     members["_nbsmce_is_nan"] = _is_nan(lambda self: float(tensor.item(self)))
     members["__torch_function__"] = torch._C._disabled_torch_function_impl
     return type("Loss", (tensor,), members)
@@ -66,18 +71,18 @@ def torch_class() -> type:
 
 @functools.cache
 def cupy_class() -> type:
-    """The same for CuPy."""
+    """The same for CuPy, whose other methods that read an array call ``get`` (``cupy/_core/core.pyx``)."""
     import sys
 
     array = sys.modules["cupy"].ndarray
-    members = {name: _reader(array, name) for name in ("item", "get", "__float__", "__bool__", "__int__", "tolist")}
+    members = {"get": _reader(array, "get")}
     members["_nbsmce_is_nan"] = _is_nan(lambda self: float(array.get(self)))
     return type("Loss", (array,), members)
 
 
 @functools.cache
 def numba_class() -> type:
-    """The same for Numba, whose arrays have no ``float`` of their own."""
+    """The same for Numba, whose arrays have neither ``float`` nor anything to print of their own."""
     if SIMULATED:
         from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray as array
     else:
@@ -87,5 +92,7 @@ def numba_class() -> type:
         return float(self.copy_to_host().reshape(()))
 
     members: dict[str, Any] = {"copy_to_host": _reader(array, "copy_to_host"), "__float__": as_float}
+    members["__str__"] = lambda self: str(as_float(self))
+    members["__format__"] = lambda self, form: format(as_float(self), form)
     members["_nbsmce_is_nan"] = _is_nan(lambda self: float(np.asarray(array.copy_to_host(self)).reshape(())))
     return type("Loss", (array,), members)

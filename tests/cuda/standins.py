@@ -53,13 +53,13 @@ class Tensor:
     def is_neg(self):
         return self.negative
 
-    def as_subclass(self, kind):
-        loss = kind.__new__(kind)
-        loss.__dict__.update(self.__dict__)
-        return loss
-
     def reshape(self, *_):
         return self
+
+    detach = reshape
+
+    def __reduce_ex__(self, protocol):
+        return Tensor, (self.shape,)
 
     def tolist(self):
         return self.values
@@ -101,7 +101,8 @@ class World:
 
     def module(self):
         torch = types.ModuleType("torch")
-        torch.Tensor, torch.strided, torch.empty, torch.device = Tensor, "strided", self.empty, Device
+        torch.Tensor, torch.strided, torch.device = Tensor, "strided", Device
+        torch.empty_strided = self.empty
         for name, dtype in DTYPES.items():
             setattr(torch, name, dtype)
         torch.cuda = types.SimpleNamespace(
@@ -110,9 +111,9 @@ class World:
         torch._C = types.SimpleNamespace(_disabled_torch_function_impl=None, _cuda_getCurrentRawStream=self.stream)
         return torch
 
-    def empty(self, shape, dtype, device):
+    def empty(self, shape, strides, dtype, device):
         self.next += 1 << 24
-        tensor = Tensor(shape, dtype.name, device.index, self.next)
+        tensor = Tensor(shape, dtype.name, device.index, self.next, strides)
         self.allocated.append(tensor)
         return tensor
 

@@ -66,7 +66,7 @@ def world(plain, monkeypatch):
         return (0,)
 
     def maker(self, shape, dtype, device):
-        return lambda: plain.empty(shape, standins.DTYPES[dtype], standins.Device("cuda", device))
+        return lambda: plain.empty(shape, None, standins.DTYPES[dtype], standins.Device("cuda", device))
 
     plain.waited, plain.cuStreamSynchronize = [], wait
     monkeypatch.setattr(owners.Numba, "maker", maker)

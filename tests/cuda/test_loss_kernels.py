@@ -209,7 +209,9 @@ def test_all_rows_ignored_and_no_rows():
 def test_a_probability_of_0_on_minus_infinity_counts_0():
     logits, target = np.array([[0.0, -np.inf, 1.0]]), np.array([[0.5, 0.0, 0.5]])
     exact = reference.cross_entropy(logits[:, ::2], target[:, ::2])[0]
-    assert float(nbsmce.cross_entropy(to(logits), to(target))) == pytest.approx(float(exact), rel=1e-14)
+    loss = nbsmce.cross_entropy(to(logits), to(target))
+    assert float(loss) == pytest.approx(float(exact), rel=1e-14)
+    assert f"{loss} {loss:.3f}" == f"{float(loss)} {float(loss):.3f}"
     assert float(nbsmce.cross_entropy(to(logits), to(np.array([[0.5, 0.1, 0.4]])))) == np.inf
 
 
@@ -227,6 +229,9 @@ def test_an_index_that_is_no_class_is_said_when_the_loss_is_read(index, reductio
         float(loss)
     with pytest.raises(IndexError, match=message):
         back(loss)
+    for text in (str, "{:.3f}".format):
+        with pytest.raises(IndexError, match=message):
+            text(loss)
     bad = np.isnan(back(gradient))
     assert bad[1, 1:].all()
     assert not bad[0].any()
