@@ -1,9 +1,9 @@
-"""What the host does for a call on a GPU, in microseconds by part; with stand-ins for PyTorch and the driver.
+"""What the host does for a call on a GPU, in microseconds by part, with PyTorch's tensors.
 
     python tools/host_cost.py
 
-The stand-ins do nothing when memory is allocated and kernels are started: that is the libraries' and the driver's part,
-which the figures are without. Needs numba-cuda and pytest, and no GPU.
+Tensors in main memory stand for those of a GPU, and a driver that does nothing for CUDA's: its part, and what PyTorch's
+allocator for GPUs does otherwise than that for main memory, the figures are without. Needs PyTorch and pytest, no GPU.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def parts(call: Callable[[], Any], names: tuple[str, ...], arrays: tuple[Any, ..
     t = least(
         {
             "whole": (call, []),
-            "started": (call, [("_result", nothing)]),
-            "allocated": (call, [("_result", nothing), ("_started", None)]),
+            "started": (call, [("_finished", nothing)]),
+            "allocated": (call, [("_finished", nothing), ("_started", None)]),
             "planned": (call, [("run", nothing)]),
             "backend": (lambda: _dispatch.backend(arguments), []),
             "described": (lambda: calls._described(names, arrays), []),
@@ -62,21 +62,40 @@ def parts(call: Callable[[], Any], names: tuple[str, ...], arrays: tuple[Any, ..
     }
 
 
-def main() -> None:
+def pretend(patch: pytest.MonkeyPatch) -> Any:
+    """PyTorch, whose tensors in main memory pass for those of a GPU."""
+    import torch
+
     sys.path.insert(0, str(TESTS))
     import standins
 
+    from nbsmce import _dispatch
+    from nbsmce._cuda import checked
+
+    world, here = next(standins.world(patch)), torch.device("cpu")
+    world.cuLaunchKernel = lambda *_: (0,)
+    checked.torch_class.cache_clear()
+
+    def family(value: Any) -> str:
+        torch = sys.modules.get("torch")
+        return "cuda" if torch is not None and isinstance(value, torch.Tensor) and value.is_cpu else "cpu"
+
+    patch.setitem(sys.modules, "torch", torch)
+    patch.setattr(torch, "device", lambda *_: here)
+    patch.setattr(torch._C, "_cuda_getCurrentRawStream", lambda _: 1, raising=False)
+    patch.setattr(_dispatch, "_family", family)
+    return torch
+
+
+def main() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        world = next(standins.world(patch))
+        torch = pretend(patch)
         import nbsmce
         from nbsmce._cuda import calls
 
-        tensor, none = standins.Tensor, None
-        memory = tensor((1,), address=1 << 30)
-        world.cuLaunchKernel = lambda *_: (0,)
-        sys.modules["torch"].empty = lambda *_, **__: memory
-        x, out = tensor((4096, 1024)), tensor((4096, 1024), address=1 << 28)
-        target = tensor((4096,), "int64", address=1 << 27)
+        none = None
+        x, out = torch.zeros(4096, 4), torch.zeros(4096, 4)  # small: to get much memory from the system takes time
+        target = torch.zeros(4096, dtype=torch.int64)
         softmax = ("x", "where", "out")
         loss = ("logits", "target", "weight", "sample_weight", "dloss", "lse", "out")
         cases = {

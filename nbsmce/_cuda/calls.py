@@ -54,24 +54,20 @@ def planned(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 def _described(names: tuple[str, ...], arrays: tuple[Any, ...]) -> tuple[Owner, list[int], tuple[Any, ...]]:
     """``(whose arrays they are, their addresses, all else that is known of them)``."""
     owner: Any = None
-    addresses: list[int] = []
-    facts: list[Any] = []
-    for name, array in zip(names, arrays, strict=True):
+    addresses = [0] * len(arrays)
+    facts: list[Any] = [None] * len(arrays)
+    for i, array in enumerate(arrays):
         if array is None:
-            addresses.append(0)
-            facts.append(None)
             continue
-        its = owner_of(array, name)
+        its = owner_of(array, names[i])
         if its is not owner:
             if owner is not None:
                 first = next(n for n, a in zip(names, arrays, strict=True) if a is not None)
                 raise TypeError(
-                    f"the arrays of one call must be of one library: {first} is a {owner.name}, {name} a {its.name}"
+                    f"the arrays of one call must be of one library: {first} is a {owner.name}, {names[i]} a {its.name}"
                 )
             owner = its
-        address, known = its.facts(array, name)
-        addresses.append(address)
-        facts.append(known)
+        addresses[i], facts[i] = its.facts(array, names[i])
     return owner, addresses, tuple(facts)
 
 

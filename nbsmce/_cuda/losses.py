@@ -18,7 +18,7 @@ from .launch import nowhere
 from .options import Options
 from .owners import View
 from .places import Extent
-from .plan import Noted, Reduced
+from .plan import Noted
 from .rows import Task, over_rows, unit_of
 
 
@@ -130,7 +130,7 @@ class Losses:
         return self.call.scratch((2,), "float64").pointer()
 
     def _noted(self, status: View) -> Noted:
-        return Noted(status, Message(self.shape, self.classes, self.spec.ignore_index))
+        return Noted(status.source, Message(self.shape, self.classes, self.spec.ignore_index))
 
     def memory(self) -> tuple[View | None, Any, Any]:
         """``(the losses of the rows or None, pointers to them and to those that are added)``."""
@@ -139,7 +139,7 @@ class Losses:
             return loss, loss.pointer(), nowhere("float64")
         return None, nowhere(self.dtype), self.call.scratch((max(1, self.count),), "float64").pointer()
 
-    def reduced(self, weighted: Any) -> Reduced:
+    def reduced(self, weighted: Any) -> View:
         """The scalar loss."""
         call = self.call
         value, status = call.empty((), self.dtype), call.empty((2,), "int64")
@@ -149,7 +149,10 @@ class Losses:
             weighted, value.pointer(), status.pointer(), divisor, int(divided and not found), int(divided), 1
         )
         reductions.sum_rows(call.plan, self.rows, sums)
-        return Reduced(value, self._noted(status) if self.probabilities is None else None)
+        call.plan.loss = value.source
+        if self.probabilities is None:
+            call.plan.noted = self._noted(status)
+        return value
 
 
 class Message(NamedTuple):
@@ -181,7 +184,8 @@ def cross_entropy(
     """``(loss, dlogits, aux)``, None for what is not wanted."""
     dloss, upstream = _array_or_number(dloss)
     arrays = (logits, target, weight, sample_weight, dloss, lse, out)
-    return _cross_entropy(arrays, _arrays.axis_numbers(axis), spec, wanted, upstream)  # type: ignore[no-any-return]
+    results = _cross_entropy(arrays, _arrays.axis_numbers(axis), spec, wanted, upstream)
+    return (*results[:2], Aux(*results[3:])) if wanted.aux else results
 
 
 def _array_or_number(dloss: Any) -> tuple[Any, str | None]:
@@ -192,7 +196,10 @@ def _array_or_number(dloss: Any) -> tuple[Any, str | None]:
 
 
 @planned("logits", "target", "weight", "sample_weight", "dloss", "lse", "out")
-def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstream: str | None) -> tuple[Any, Any, Any]:
+def _cross_entropy(
+    call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstream: str | None
+) -> tuple[View | None, ...]:
+    """``(loss, dlogits, None, and the four arrays of aux if they are wanted)``."""
     common = Losses(call, "logits", axis, spec, upstream, True)
     data, y = common.data, common.probabilities
     given_lse = call.numbers("lse", common.dtype, common.shape)
@@ -226,12 +233,12 @@ def _cross_entropy(call: Call, axis: Any, spec: LossSpec, wanted: Wanted, upstre
     if common.count:
         task = Task(kernels.work, variant, not from_lse, wanted.gradient, kernels.chunks(variant))
         over_rows(call.plan, task, found.rows, given, results, common.options(wanted.loss, wanted.gradient))
-    value: View | Reduced | None = None
+    value = None
     if wanted.loss:
         value = by_row if spec.reduction == "none" else common.reduced(weighted)
     if found.written is not None and result is not None:
         copy(call.plan, found.written, result)  # last, for it may overwrite what the others read
-    return value, result, aux.result() if wanted.aux else None
+    return value, result, None, *aux.arrays
 
 
 class Rows:
@@ -241,9 +248,6 @@ class Rows:
         dtypes = (common.dtype, common.dtype, "int64", "bool")
         self.arrays = [common.call.empty(common.shape, dtype) for dtype in dtypes] if wanted else []
         self.pointers = [a.pointer() for a in self.arrays] or [nowhere(d) for d in dtypes]
-
-    def result(self) -> Aux:
-        return Aux(*self.arrays)
 
 
 # -- negative log-likelihood -------------------------------------------------------------------------------------------
