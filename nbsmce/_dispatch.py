@@ -38,7 +38,7 @@ def _family(value: Any) -> str:
     cupy = sys.modules.get("cupy")
     if cupy is not None and isinstance(value, cupy.ndarray):  # whose interface takes a microsecond to make
         return "cuda"
-    if hasattr(type(value), "__cuda_array_interface__") and hasattr(value, "__cuda_array_interface__"):
+    if hasattr(value, "__cuda_array_interface__"):
         return "cuda"
     if hasattr(type(value), "__dlpack_device__"):  # JAX's arrays of bfloat16 have only this
         kind = int(value.__dlpack_device__()[0])

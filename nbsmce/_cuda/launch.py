@@ -166,6 +166,21 @@ def restore(context: int) -> None:
     done(bindings().cuCtxSetCurrent(context))
 
 
+def follow(stream: int, other: int, device: int) -> None:
+    """What is started on a stream from now on begins when what is on another by now has ended; the host goes on."""
+    driver, before = bindings(), current(device)
+    try:
+        event = done(driver.cuEventCreate(driver.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+        try:
+            done(driver.cuEventRecord(event, other))
+            done(driver.cuStreamWaitEvent(stream, event, 0))
+        finally:
+            done(driver.cuEventDestroy(event))
+    finally:
+        if before is not None:
+            restore(before)
+
+
 def linked(text: str, capability: int) -> tuple[bytes, str]:
     """PTX as machine code, and what the assembler says of registers and of memory that it takes in their place."""
     from cuda.core import Linker, LinkerOptions, ObjectCode

@@ -18,7 +18,7 @@ import numpy as np
 from . import checked, driver
 from .device import SIMULATED
 from .dlpack import borrowed
-from .launch import Pointer
+from .launch import Pointer, follow
 
 
 class View(NamedTuple):
@@ -198,17 +198,32 @@ class Numba(_InBytes):
             address, device, writeable = self.address(array), 0, values.flags.writeable
             return address, (values.shape, values.strides, values.dtype, device, writeable, address & 15)
         if hasattr(array, "__cuda_ndarray__"):
-            address = self.address(array)
-            return address, (array.shape, array.strides, array.dtype, _device_of(address), True, address & 15)
+            address, stream = self.address(array), array.stream
+            device = _device_of(address)
+            if stream:
+                self._wait_for(int(stream), device)
+            return address, (array.shape, array.strides, array.dtype, device, True, address & 15)
         interface = getattr(array, "__cuda_array_interface__", None)
         if interface is None:
             return borrowed(array, name, self.stream(0))
+        if interface.get("mask") is not None:
+            raise TypeError(f"{name} ({type(array).__name__}) has a mask, which nothing here would heed")
         address, read_only = interface["data"]
         address = address or 0
         shape, strides = tuple(interface["shape"]), interface.get("strides")
         dtype = np.dtype(getattr(array, "dtype", interface["typestr"]))
         strides = None if strides is None else tuple(strides)
-        return address, (shape, strides, dtype, _device_of(address), not read_only, address & 15)
+        device = _device_of(address)
+        self._wait_for(interface.get("stream") or 0, device)
+        return address, (shape, strides, dtype, device, not read_only, address & 15)
+
+    def _wait_for(self, stream: int, device: int) -> None:
+        """Let the kernels wait for the stream that an array is written on (version 3 of the interface).
+
+        The legacy default stream (1) is that of the kernels, and waits for a thread's own (2) by itself.
+        """
+        if stream > 2:
+            follow(self.stream(device), stream, device)
 
     def maker(self, shape: tuple[int, ...], dtype: str, device: int) -> Callable[[], Any]:
         from numba import cuda

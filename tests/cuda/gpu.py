@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
-from numba import cuda
+from numba import config, cuda
 
 
 def to(array):
     """A device array with the same values."""
-    return cuda.to_device(np.array(array, order="C"))
+    array = np.array(array, order="C")
+    if array.dtype.kind in "biuf":
+        return cuda.to_device(array)
+    return cuda.to_device(array.view(np.uint16)).view(array.dtype)  # Numba copies no bfloat16
+
+
+def transposed(array, axes):
+    """The same memory with the axes in another order, which Numba has for matrices alone."""
+    if config.ENABLE_CUDASIM:
+        return array.transpose(axes)
+    known = array.__cuda_array_interface__
+    shape, strides = ([of[i] for i in axes] for of in (array.shape, array.strides))
+    interface = {**known, "shape": tuple(shape), "strides": tuple(strides)}
+    return types.SimpleNamespace(**{"__cuda_array_interface__": interface, "memory": array})
 
 
 def back(array):

@@ -94,7 +94,7 @@ class World:
     """A driver and PyTorch: the memory that was asked for, the kernels that were loaded and started."""
 
     def __init__(self):
-        self.allocated, self.started, self.loaded, self.next = [], [], [], 1 << 30
+        self.allocated, self.started, self.loaded, self.events, self.next = [], [], [], [], 1 << 30
         self.context, self.streams, self.error = 0, {}, 0
 
     # -- PyTorch
@@ -134,6 +134,23 @@ class World:
 
     def cuCtxSetCurrent(self, context):
         self.context = context
+        return (0,)
+
+    CUevent_flags = types.SimpleNamespace(CU_EVENT_DISABLE_TIMING=2)
+
+    def cuEventCreate(self, flags):
+        return 0, ("event", flags)
+
+    def cuEventRecord(self, event, stream):
+        self.events.append(("recorded", event, stream, self.context - 1000))
+        return (0,)
+
+    def cuStreamWaitEvent(self, stream, event, flags):
+        self.events.append(("waited for", event, stream, len(self.started)))
+        return (0,)
+
+    def cuEventDestroy(self, event):
+        self.events.append(("destroyed", event))
         return (0,)
 
     def cuLaunchKernel(self, function, x, y, z, threads_x, threads_y, threads_z, shared, stream, parameters, extra):

@@ -69,8 +69,7 @@ def test_further_calls_say_which_target_is_no_class():
 def test_a_result_over_the_targets_is_that_of_a_result_elsewhere():
     """The targets are read last for the record, and the gradient is written to their memory."""
     x, t = random_logits((2, 4), "float64"), np.array([1, 3])
-    memory = to(np.zeros(12))
-    memory[:2] = to(t.view(np.float64))
+    memory = to(np.concatenate([t.view(np.float64), np.zeros(10)]))
     target = memory[:2].view(np.int64)
     out = memory[1:9].reshape(2, 4)
     _, gradient = nbsmce.cross_entropy_with_grad(to(x), target, out=out)

@@ -38,7 +38,8 @@ class NumbaArray:
 
     __cuda_ndarray__ = True
 
-    def __init__(self, shape, dtype=np.float32, strides=None, address=1 << 20, device=0):
+    def __init__(self, shape, dtype=np.float32, strides=None, address=1 << 20, device=0, stream=0):
+        self.stream = stream
         self.shape, self.dtype = shape, np.dtype(dtype)
         self.strides = strides or strides_of(shape, self.dtype.itemsize)
         self.device_ctypes_pointer = types.SimpleNamespace(value=address + (device << 40))
@@ -47,13 +48,11 @@ class NumbaArray:
 class Foreign:
     """With the interface, and nothing else that is known."""
 
-    def __init__(self, shape, dtype=np.float32, strides=None, address=1 << 20, device=0, read_only=False):
-        self.__dict__["__cuda_array_interface__"] = {
+    def __init__(self, shape, dtype=np.float32, strides=None, address=1 << 20, device=0, read_only=False, **more):
+        self.__cuda_array_interface__ = {
             "shape": shape, "typestr": np.dtype(dtype).str, "strides": strides, "version": 3,
-            "data": (address + (device << 40), read_only),
+            "data": (address + (device << 40), read_only), **more,
         }  # fmt: skip
-
-    __cuda_array_interface__ = property(lambda self: self.__dict__["__cuda_array_interface__"])
 
 
 @pytest.fixture
@@ -123,3 +122,25 @@ def test_elements_that_are_no_numbers_of_a_gpu(world, array):
         nbsmce.softmax(array((4, 8), address=(1 << 20) + 2))
     with pytest.raises(ValueError, match="x begins at an address that is no multiple of its 2 bytes"):
         nbsmce.softmax(standins.Tensor((4, 8), "bfloat16", address=(1 << 20) + 1))
+
+
+@pytest.mark.parametrize("array", [NumbaArray, Foreign])
+def test_the_kernels_wait_for_the_stream_of_an_array(world, array):
+    world.context = 1001
+    nbsmce.softmax(array((4, 8), device=2, stream=77))
+    event = ("event", 2)
+    assert world.events == [("recorded", event, 77, 2), ("waited for", event, 1, 0), ("destroyed", event)]
+    assert len(world.started) == 1
+    assert world.context == 1001  # the thread's GPU is what it was
+
+
+@pytest.mark.parametrize("stream", [None, 0, 1, 2])
+def test_default_streams_need_no_waiting(world, stream):
+    nbsmce.softmax(Foreign((4, 8), stream=stream))
+    nbsmce.softmax(Foreign((4, 8)))
+    assert world.events == []
+
+
+def test_an_array_with_a_mask_is_refused(world):
+    with pytest.raises(TypeError, match=r"x \(Foreign\) has a mask"):
+        nbsmce.softmax(Foreign((4, 8), mask=Foreign((4, 8), "bool")))

@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from cases import DTYPES, dtype_of, random_logits
-from gpu import back, to
+from gpu import back, to, transposed
 
 import nbsmce
 
@@ -47,7 +47,7 @@ LAYOUTS = {
     "every other": (lambda x: to(np.repeat(x, 2, axis=1))[:, ::2], -1, lambda y: y),
     "backwards": (lambda x: to(x[:, ::-1])[:, ::-1], -1, lambda y: y),
     "apart": (lambda x: to(x.T), 0, lambda y: y.T if y.ndim == 2 else y),
-    "Fortran's": (lambda x: to(x.T).transpose((1, 0)), -1, lambda y: y),
+    "Fortran's": (lambda x: transposed(to(x.T), (1, 0)), -1, lambda y: y),
     "in the middle": (
         lambda x: to(x.reshape(2, ROWS // 2, -1).transpose(0, 2, 1)), 1,
         lambda y: y.transpose(0, 2, 1).reshape(ROWS, -1) if y.ndim == 3 else y.reshape(y.shape and ROWS),
