@@ -1,6 +1,7 @@
-"""Where the tests of the GPU backend run: in Numba's simulator, with few threads, or on a GPU.
+"""Where the tests of the GPU backend run: in Numba's simulator, with few threads, on a GPU, or on an emulated one.
 
-Without ``NUMBA_ENABLE_CUDASIM=1`` and without a GPU, the tests that start kernels are skipped, and say so.
+Without ``NUMBA_ENABLE_CUDASIM=1`` and without a GPU, the tests that start kernels are skipped, and say so. With
+``EMULATED_KERNELS``, a folder for kernels, they are run by ``emulator``, whose driver must be the process's.
 """
 
 from __future__ import annotations
@@ -10,6 +11,13 @@ import os
 import pytest
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+
+if "EMULATED_KERNELS" in os.environ:
+    import emulator
+
+    from nbsmce._cuda import launch
+
+    launch.linked = emulator.linked
 
 
 def _reason() -> str | None:

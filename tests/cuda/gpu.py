@@ -23,7 +23,7 @@ def transposed(array, axes):
     known = array.__cuda_array_interface__
     shape, strides = ([of[i] for i in axes] for of in (array.shape, array.strides))
     interface = {**known, "shape": tuple(shape), "strides": tuple(strides)}
-    return types.SimpleNamespace(**{"__cuda_array_interface__": interface, "memory": array})
+    return types.SimpleNamespace(**{"__cuda_array_interface__": interface, "dtype": array.dtype, "memory": array})
 
 
 def back(array):

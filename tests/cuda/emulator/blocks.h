@@ -1,0 +1,162 @@
+/* Runs the blocks of a kernel, each thread as a fiber, in an order that is another in each turn.
+
+   A thread runs until it waits. Lanes that exchange must be at one place, and all that are named: what a GPU leaves
+   undefined is an error here, and so are accesses outside of what was allocated, or not aligned. */
+#define _GNU_SOURCE
+#include "gpu.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+enum { MOST = 1024, STACK = 1 << 18 };
+enum { READY, AT_BLOCK, AT_WARP, ENDED };
+
+static ucontext_t scheduler, fibers[MOST];
+static Thread threads[MOST];
+static int states[MOST], places[MOST], count, running;
+static uint32_t masks[MOST], words[MOST];
+static char *stacks, *block_shared;
+static uint32_t shared_bytes;
+static const Kernel *kernel;
+static int failed; /* an error of the driver, 0 for none */
+static uint32_t seed = 1;
+
+static uint32_t chance(void) { seed ^= seed << 13; seed ^= seed >> 17; seed ^= seed << 5; return seed; }
+
+static void fail(int error, const char *text, ...) {
+    va_list arguments;
+    va_start(arguments, text);
+    fprintf(stderr, "emulated GPU: thread %d of block %u: ", running, threads[running].ctaid[0]);
+    vfprintf(stderr, text, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    failed = error;
+}
+
+static void wait_at(Thread *t, int state, uint32_t mask, int at) {
+    int i = (int)(t - threads);
+    states[i] = state, masks[i] = mask, places[i] = at;
+    swapcontext(&fibers[i], &scheduler);
+}
+
+static void at_block(Thread *t, int at) { wait_at(t, AT_BLOCK, 0, at); }
+static void at_warp(Thread *t, uint32_t mask, int at) { wait_at(t, AT_WARP, mask, at); }
+
+static uint32_t shuffled(Thread *t, uint32_t value, uint32_t lane, uint32_t mask, int at) {
+    int first = (int)(t - threads) / 32 * 32;
+    words[t - threads] = value;
+    wait_at(t, AT_WARP, mask, 2 * at);
+    uint32_t found = words[first + lane];
+    wait_at(t, AT_WARP, mask, 2 * at + 1); /* before the words are written to again */
+    return found;
+}
+
+/* Does not return where it fails. */
+static void stopped(Thread *t) { for (;;) wait_at(t, ENDED, 0, 0); }
+
+static void in_shared(Thread *t, uint64_t address, int bytes) {
+    uint64_t offset = address - (uint64_t)t->shared;
+    if (offset > shared_bytes || offset + bytes > shared_bytes || address % bytes) {
+        fail(700, "%d bytes at %ld of %u of shared memory", bytes, (long)offset, shared_bytes);
+        stopped(t);
+    }
+}
+
+static int allocated(uint64_t address, int bytes);
+static void in_global(Thread *t, uint64_t address, int bytes, int writes) {
+    if (address % bytes || !allocated(address, bytes)) {
+        const char *what = writes ? "written" : "read";
+        fail(address % bytes ? 716 : 700, "%d bytes at %lx are %s, which %s", bytes, (long)address, what,
+             address % bytes ? "is not aligned" : "were not allocated");
+        stopped(t);
+    }
+}
+
+static const Gpu gpu = {at_block, at_warp, shuffled, in_global, in_shared};
+
+static void begin(int i) {
+    kernel->run(&threads[i], &gpu);
+    states[i] = ENDED;
+    swapcontext(&fibers[i], &scheduler);
+}
+
+/* Lets go on who has waited for each other; returns whether anyone has. */
+static int released(void) {
+    int any = 0, at_barrier = 0, alive = 0;
+    for (int first = 0; first < count; first += 32) {
+        int lanes = count - first < 32 ? count - first : 32, ready = 1, waiting = -1;
+        for (int i = first; i < first + lanes; i++) {
+            if (states[i] == AT_WARP && waiting < 0) waiting = i;
+            if (states[i] == READY) ready = 0;
+        }
+        if (waiting < 0 || !ready) continue;
+        for (int i = first; i < first + lanes; i++) {
+            if (!(masks[waiting] >> (i - first) & 1)) continue;
+            if (states[i] != AT_WARP || places[i] != places[waiting] || masks[i] != masks[waiting]) {
+                running = i;
+                fail(719, "is not where lane %d waits for it (place %d)", waiting - first, places[waiting]);
+                return 0;
+            }
+        }
+        if (lanes < 32 && masks[waiting] >> lanes) {
+            running = waiting;
+            fail(719, "waits for lanes that there are not: %x", masks[waiting]);
+            return 0;
+        }
+        for (int i = first; i < first + lanes; i++)
+            if (masks[waiting] >> (i - first) & 1) states[i] = READY, any = 1;
+    }
+    for (int i = 0; i < count; i++) alive += states[i] != ENDED, at_barrier += states[i] == AT_BLOCK;
+    if (alive && at_barrier == alive) {
+        if (alive != count) {
+            fail(719, "%d of %d threads have ended before a barrier of the block", count - alive, count);
+            return 0;
+        }
+        for (int i = 0; i < count; i++) states[i] = READY;
+        any = 1;
+    }
+    return any;
+}
+
+static void run_block(void) {
+    memset(block_shared, 255, shared_bytes);
+    for (int i = 0; i < count; i++) {
+        getcontext(&fibers[i]);
+        fibers[i].uc_stack.ss_sp = stacks + (size_t)i * STACK;
+        fibers[i].uc_stack.ss_size = STACK;
+        makecontext(&fibers[i], (void (*)(void))begin, 1, i);
+        states[i] = READY;
+    }
+    do {
+        uint32_t from = chance() % count, step = chance() & 1 ? 1 : count - 1;
+        for (int n = 0; n < count && !failed; n++, from = (from + step) % count)
+            if (states[from] == READY) running = from, swapcontext(&scheduler, &fibers[from]);
+    } while (!failed && released());
+    for (int i = 0; i < count && !failed; i++)
+        if (states[i] != ENDED) running = i, fail(719, "waits for ever");
+}
+
+static int run_grid(const Kernel *given, const uint32_t grid[3], const uint32_t block[3], void **parameters) {
+    kernel = given, count = (int)(block[0] * block[1] * block[2]);
+    if (!count || count > MOST || count > (int)kernel->most_threads || !grid[0] || grid[1] != 1 || grid[2] != 1) return 1;
+    if (!stacks) stacks = mmap(0, (size_t)MOST * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    shared_bytes = kernel->shared_bytes;
+    block_shared = aligned_alloc(256, shared_bytes + 256 - shared_bytes % 256);
+    uint32_t step = 1;
+    for (uint32_t s = chance() % 97 + 1; s < 97 + 98; s++) /* one that has no factor in common with the number of blocks */
+        { uint32_t a = s, b = grid[0]; while (b) { uint32_t r = a % b; a = b; b = r; } if (a == 1) { step = s; break; } }
+    uint64_t number = chance() % grid[0];
+    for (uint32_t n = 0; n < grid[0] && !failed; n++, number = (number + step) % grid[0]) {
+        for (int i = 0; i < count; i++) {
+            Thread *t = &threads[i];
+            uint32_t x = i % block[0], y = i / block[0] % block[1], z = i / block[0] / block[1];
+            *t = (Thread){{x, y, z}, {block[0], block[1], block[2]}, {(uint32_t)number, 0, 0},
+                          {grid[0], 1, 1}, i % 32, block_shared, parameters};
+        }
+        run_block();
+    }
+    free(block_shared);
+    return failed;
+}
