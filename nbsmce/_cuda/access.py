@@ -92,6 +92,8 @@ def _over_units(held: Storage, layout: Layout, unit: int, move: Any) -> Any:
     @device
     def over_units(words: Any, matrix: Any, extent: Any, place: Any) -> None:
         first = (place.first + place.lane) * classes
+        if strided and loop and second:
+            first = in_loop(first)  # else which classes there are is kept, and softmax spills on 9.0
         start, left, step = row_start(matrix, place), _left(first, extent, place), np.int64(1)
         if strided:
             step = in_loop(matrix.step) if loop else matrix.step  # else the distances of all units are kept

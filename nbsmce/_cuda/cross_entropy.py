@@ -14,7 +14,7 @@ from .families import Work
 from .numbers import arithmetic, double_exp
 from .places import Layout, of_lane, row_start
 from .states import NO_CLASS, ONE, ZERO, State, exponential_sums, inverse_sum, log_sum
-from .storage import HALVES, storage
+from .storage import storage
 from .targets import IGNORED, LIVE, OUTSIDE, class_of, first_largest, mass_of, numbers_of, owner, reader, target_of
 from .teams import INDEX, LARGEST, MASS, team
 
@@ -43,7 +43,7 @@ def chunks(variant: Variant) -> int:
 
     Whether there is a gradient does not count, for the loss alone is to have the same bits.
     """
-    masses = bool(variant.probabilities) or (variant.spread and variant.dtype in HALVES)
+    masses = bool(variant.probabilities) or (variant.spread and variant.dtype != "float32")
     apart = variant.effective or variant.probabilities not in ("", variant.dtype)
     return 8 >> (masses + apart)
 
@@ -105,7 +105,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
     first_of_numbers = first_largest(held, layout, words_held, held.low_again, held.high_again)
     zero, least, larger = number(0), number(-np.inf), how.larger
-    opaque, passes, weighs = how.opaque, spread or aux, spread and two and not probabilities
+    opaque, passes, again = how.opaque, spread or aux, two and (aux or (spread and not probabilities))
     low_last, high_last = (held.low_later, held.high_later) if passes else (low, high)
     add, largest_wide, largest_number = group.add, wide.largest, group.largest
     read_likely: Any = rows.load_zeros
@@ -287,7 +287,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         # the numbers of the row are still computed.
         share = opaque(number(options.share)) if spread else zero
         now = share, n.state != IGNORED, opaque(n.peak)
-        if weighs:  # else the places of the classes' weights are kept, too, and half types spill on 12.0
+        if again:  # else the classes' places are kept since they were summed, too, and half types spill on 12.0
             place = of_lane(place, in_loop(place.lane))
         for j in range(words_held):
             y = low_last(more[j]) if probabilities else zero

@@ -31,10 +31,12 @@ class Program(NamedTuple):
     def blocks(self) -> int | None:
         """How many a multiprocessor must have room for; None leaves it to ptxas what registers a thread has.
 
-        Sections of two chunks hold two arrays of different types, and took 130 to 146 registers on 8.0 and 12.0, with
-        which half of the 512 threads fit that there is room for with 128. Of rows side by side some would spill.
+        Gradients of losses in sections, and those of two chunks a thread, took 129 to 152 registers, with which half of
+        the 512 threads fit that there is room for with 128. Of rows side by side some would spill.
         """
-        return 2 if self.layout[:2] == (256, 2) and not self.layout.apart else None
+        layout, sections = self.layout, self.family in (families.section_results, families.each)
+        many = layout.chunks == 2 or (sections and getattr(self.variant, "gradient", False))
+        return 2 if layout.threads == 256 and not layout.apart and many else None
 
     def __call__(self) -> Any:
         return self.family(self.work(self.variant, self.layout, self.kept), self.layout)
