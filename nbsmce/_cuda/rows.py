@@ -12,7 +12,7 @@ from .layout import Rows
 from .owners import View
 from .places import WARP, Extent, Layout
 from .plan import Plan
-from .storage import ITEMSIZES, numbers_of_chunk
+from .storage import HALVES, ITEMSIZES, numbers_of_chunk
 
 PANEL = 24 << 20
 """Rows in sections are gone over in panels of so many bytes, so that the second pass finds them in the L2 cache."""
@@ -31,11 +31,13 @@ class Program(NamedTuple):
     def blocks(self) -> int | None:
         """How many a multiprocessor must have room for; None leaves it to ptxas what registers a thread has.
 
-        Gradients of losses in sections, and those of two chunks a thread, took 129 to 152 registers, with which half of
-        the 512 threads fit that there is room for with 128. Of rows side by side some would spill.
+        Gradients of losses in sections that are not of half types, and those of two chunks a thread, took 129 to 152
+        registers, with which half of the 512 threads fit that there is room for with 128. Of rows side by side some
+        would spill.
         """
-        layout, sections = self.layout, self.family in (families.section_results, families.each)
-        many = layout.chunks == 2 or (sections and getattr(self.variant, "gradient", False))
+        layout, variant = self.layout, self.variant
+        results = self.family in (families.section_results, families.each) and getattr(variant, "gradient", False)
+        many = layout.chunks == 2 or (results and variant.dtype not in HALVES)
         return 2 if layout.threads == 256 and not layout.apart and many else None
 
     def __call__(self) -> Any:
