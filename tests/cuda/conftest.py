@@ -52,7 +52,10 @@ def few_threads(monkeypatch):
 
 @pytest.fixture
 def short_teams(monkeypatch):
-    """Rows of more than 8 chunks are long: they are given to 2 warps, from 64 chunks on in sections of 32."""
+    """Rows of more than 8 chunks are long: they are given to 2 warps, from 64 chunks on in sections of 32.
+
+    On a GPU nothing changes, and rows must be LONGER (``gpu.py``).
+    """
     if not SIMULATED:
         return
     from nbsmce._cuda import calls, layout

@@ -7,6 +7,9 @@ import types
 import numpy as np
 from numba import config, cuda
 
+LONGER = 1 if config.ENABLE_CUDASIM else 64
+"""How many times as many classes take several warps, and sections, as in the simulator with ``short_teams``."""
+
 
 def to(array):
     """A device array with the same values."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 from cases import DTYPES, dtype_of, eps_of, random_logits
-from gpu import back, given, same_infinities, to
+from gpu import LONGER, back, given, same_infinities, to
 
 import nbsmce
 
@@ -90,7 +90,7 @@ def test_dtypes_and_layouts(dtype, kind, shape, axis, names):
 @pytest.mark.parametrize("kind", ["indices", "probabilities"])
 @pytest.mark.parametrize(("dtype", "chunks", "more"), [("float32", 40, 0), ("float32", 66, 1), ("bfloat16", 70, 0)])
 def test_long_rows(dtype, kind, chunks, more, short_teams):
-    shape = (2, chunks * (16 // dtype_of(dtype).itemsize) + more)
+    shape = (2, LONGER * chunks * (16 // dtype_of(dtype).itemsize) + more)
     compare(random_logits(shape, dtype), targets(kind, shape, dtype=dtype))
 
 
@@ -115,7 +115,7 @@ def test_what_is_known_of_rows(kind, dtype, sections, first, request):
     shape = (3, 10)
     if sections:
         request.getfixturevalue("short_teams")
-        shape = (3, 280)
+        shape = (3, 280 * LONGER)
     logits = random_logits(shape, dtype)
     logits[0, first : first + 2] = logits[0, 9] = logits[0].max() + 1
     logits[2, first : first + 2] = np.nan
@@ -137,7 +137,7 @@ def test_gradient_in_place(sections, request):
     shape = (3, 37)
     if sections:
         request.getfixturevalue("short_teams")
-        shape = (3, 280)
+        shape = (3, 280 * LONGER)
     logits, target = random_logits(shape, "float32"), targets("indices", shape)
     array = to(logits)
     _, gradient = nbsmce.cross_entropy_with_grad(array, to(target), out=array)

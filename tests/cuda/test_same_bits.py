@@ -7,7 +7,7 @@ import os
 import numpy as np
 import pytest
 from cases import DTYPES, dtype_of, random_logits
-from gpu import back, to, transposed
+from gpu import LONGER, back, to, transposed
 
 import nbsmce
 
@@ -152,8 +152,8 @@ def test_any_layout_of_odd_rows(function, dtype):
     ],
 )  # fmt: skip
 def test_any_layout_of_long_rows(function, dtype, chunks):
-    """Rows of two warps, and of two sections."""
-    x, y = operands(chunks * (16 // dtype_of(dtype).itemsize), dtype)
+    """Rows of several warps, and of sections."""
+    x, y = operands(LONGER * chunks * (16 // dtype_of(dtype).itemsize), dtype)
     expected = of_layout(function, x, y, "aligned")
     assert [name for name in FEWER if of_layout(function, x, y, name) != expected] == []
 
