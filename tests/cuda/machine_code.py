@@ -31,6 +31,7 @@ from numba.cuda.cudadrv import nvrtc, nvvm
 from planned import Kernel
 
 from nbsmce._cuda import launch
+from nbsmce._cuda.access import STRIDED
 from nbsmce._cuda.storage import numbers_of_chunk
 
 CAPABILITIES = (75, 80, 90, 100, 120)
@@ -101,11 +102,14 @@ def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
     """``(capability, PTX)`` for each capability; the kernel's form for it is given.
 
     What Numba itself does takes most of the time, and is done once where it is the same: before 9.0 there are other
-    barriers (``access.py``), and before 8.0 other instructions for half types (``storage.py``).
+    barriers where units are exchanged (``access.py``), and before 8.0 other instructions for half types (``storage.py``).
     """
     made: dict[tuple[str, bool, bool], tuple[Any, dict[str, Any]]] = {}
     for capability, kernel in forms.items():
-        key = kernel.name, capability < 90, kernel.dtype in ("float16", "bfloat16") and capability < 80
+        unit = getattr(getattr(kernel.make, "variant", None), "unit", None)
+        exchanged = unit not in (None, STRIDED, numbers_of_chunk(kernel.dtype) if kernel.dtype else None)
+        halves = kernel.dtype in ("float16", "bfloat16")
+        key = kernel.name, exchanged and capability < 90, halves and capability < 80
         if key in made:
             modules, options = made[key]
             arch = nvrtc.get_arch_option(*divmod(capability, 10))
