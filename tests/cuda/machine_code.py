@@ -102,7 +102,7 @@ def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
     """``(capability, PTX)`` for each capability; the kernel's form for it is given.
 
     What Numba itself does takes most of the time, and is done once where it is the same: before 9.0 there are other
-    barriers where units are exchanged (``access.py``), and before 8.0 other instructions for half types (``storage.py``).
+    barriers where units are exchanged (``access.py``), before 8.0 other instructions for half types (``storage.py``).
     """
     made: dict[tuple[str, bool, bool], tuple[Any, dict[str, Any]]] = {}
     for capability, kernel in forms.items():
