@@ -138,16 +138,16 @@ static void run_block(void) {
         if (states[i] != ENDED) running = i, fail(719, "waits for ever");
 }
 
+static uint32_t common_factor(uint32_t a, uint32_t b) { return b ? common_factor(b, a % b) : a; }
+
 static int run_grid(const Kernel *given, const uint32_t grid[3], const uint32_t block[3], void **parameters) {
     kernel = given, count = (int)(block[0] * block[1] * block[2]);
     if (!count || count > MOST || count > (int)kernel->most_threads || !grid[0] || grid[1] != 1 || grid[2] != 1) return 1;
     if (!stacks) stacks = mmap(0, (size_t)MOST * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     shared_bytes = kernel->shared_bytes;
     block_shared = aligned_alloc(256, shared_bytes + 256 - shared_bytes % 256);
-    uint32_t step = 1;
-    for (uint32_t s = chance() % 97 + 1; s < 97 + 98; s++) /* one that has no factor in common with the number of blocks */
-        { uint32_t a = s, b = grid[0]; while (b) { uint32_t r = a % b; a = b; b = r; } if (a == 1) { step = s; break; } }
-    uint64_t number = chance() % grid[0];
+    uint64_t number = chance() % grid[0], step = chance() % grid[0] + 1;
+    while (common_factor(step, grid[0]) != 1) step--; /* so that every block has its turn */
     for (uint32_t n = 0; n < grid[0] && !failed; n++, number = (number + step) % grid[0]) {
         for (int i = 0; i < count; i++) {
             Thread *t = &threads[i];

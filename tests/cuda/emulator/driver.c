@@ -1,7 +1,8 @@
 /* A libcuda for a GPU that is not there: memory is that of the host, and kernels run as C (translate.py, blocks.h).
 
    It has what numba-cuda, cuda-core and CuPy ask for when arrays are copied and kernels started. "Machine code" is the
-   path of a library with a translated kernel. There are two GPUs; EMULATED_TRACE=1 says what is asked for. */
+   path of a library with a translated kernel. There are two GPUs. Of the environment, EMULATED_TRACE=1 says what is asked
+   for, EMULATED_CAPABILITY=75 is another generation than 9.0, EMULATED_SEED=1 is another order of threads and blocks. */
 #include "blocks.h"
 #include <dlfcn.h>
 
@@ -13,7 +14,7 @@ static int depth;
 static int traced(void) { static int is = -1; if (is < 0) is = getenv("EMULATED_TRACE") != 0; return is; }
 #define TRACE(...) do { if (traced()) fprintf(stderr, "cu: " __VA_ARGS__), fputc('\n', stderr); } while (0)
 
-/* -- memory: between pages of bytes that nobody may touch -------------------------------------------------------------- */
+/* -- memory: between bytes that nobody may touch ----------------------------------------------------------------------- */
 
 typedef struct { char *at; size_t bytes; int gpu; } Memory;
 static Memory memory[1 << 16];
@@ -143,8 +144,8 @@ int cuLaunchKernel(Handle function, uint32_t x, uint32_t y, uint32_t z, uint32_t
     TRACE("start %u blocks of %u by %u on stream %p of GPU %d", x, threads_x, threads_y, stream,
           now ? (int)((char *)now - contexts) : -1);
     if (failed || !now) return failed ? failed : 201;
-    const char *given = getenv("EMULATED_SEED");
-    seed = given ? (uint32_t)atoi(given) * 2654435769u + 1 : seed;
+    static const char *order;
+    if (!order && (order = getenv("EMULATED_SEED"))) seed = (uint32_t)atoi(order) * 2654435769u | 1;
     return run_grid(function, (uint32_t[]){x, y, z}, (uint32_t[]){threads_x, threads_y, threads_z}, parameters);
 }
 int cuGetErrorName(int error, const char **name) {
