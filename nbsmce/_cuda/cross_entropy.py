@@ -44,9 +44,8 @@ def chunks(variant: Variant) -> int:
     Whether there is a gradient does not count, for the loss alone is to have the same bits.
     """
     masses = bool(variant.probabilities) or (variant.spread and variant.dtype != "float32")
-    masses = masses or (variant.from_lse and variant.dtype == "float64")  # sums nothing, and would spill
     apart = variant.effective or variant.probabilities not in ("", variant.dtype)
-    return 8 >> (masses + apart)
+    return max(2, 8 >> (masses + apart + (variant.dtype == "float64")))
 
 
 class Given(NamedTuple):

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .access import access
+from .access import access, in_loop
 from .device import device
 from .families import Work, nothing
 from .masks import masks
 from .numbers import MINUS_INFINITY, arithmetic, difference_error
-from .places import Layout
+from .places import Layout, of_lane
 from .states import exponential_sums, inverse_sum, log_sum, state_of
 from .storage import HALVES, storage
 from .teams import team
@@ -59,7 +59,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``kept`` is whether the registers still hold a row when its results are written."""
     held = storage(variant.dtype, False, variant.capability)
     how, rows = arithmetic(held.arithmetic), access(held, layout, variant.unit)
-    number, exp, exact, words_held = how.type, how.exp, how.exact, rows.each
+    number, exp, exact, opaque, words_held = how.type, how.exp, how.exact, how.opaque, rows.each
     low, high, pack, two = held.low, held.high, held.pack, held.numbers == 2
     log, masked = variant.log, variant.masked
     # A word that holds one number has room for its exponential.
@@ -108,6 +108,9 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     def write(
         words: Any, more: Any, stage: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
     ) -> None:
+        if log:  # else differences and the places of the classes are kept since the sums, and 10.0 and 12.0 spill
+            numbers = Numbers(opaque(numbers.peak), numbers.high, numbers.low)
+            place = of_lane(place, in_loop(place.lane))
         for j in range(words_held):
             if two:
                 words[j] = pack(result(low(words[j]), numbers), result(high(words[j]), numbers))
