@@ -108,7 +108,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     def write(
         words: Any, more: Any, stage: Any, numbers: Any, given: Any, wanted: Any, options: Any, extent: Any, place: Any
     ) -> None:
-        if log:  # else differences and the places of the classes are kept since the sums, and 10.0 and 12.0 spill
+        if log and exact:  # else differences and places of classes are kept since the sums, and 10.0 and 12.0 spill
             numbers = Numbers(opaque(numbers.peak), numbers.high, numbers.low)
             place = of_lane(place, in_loop(place.lane))
         for j in range(words_held):
