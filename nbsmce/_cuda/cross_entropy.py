@@ -105,7 +105,8 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
     first_of_numbers = first_largest(held, layout, words_held, held.low_again, held.high_again)
     zero, least, larger = number(0), number(-np.inf), how.larger
-    opaque, passes, again = how.opaque, spread or aux, two and (aux or (spread and not probabilities))
+    opaque, passes = how.opaque, spread or aux
+    anew = variant.dtype == "float64" or (two and (aux or (spread and not probabilities)))
     low_last, high_last = (held.low_later, held.high_later) if passes else (low, high)
     add, largest_wide, largest_number = group.add, wide.largest, group.largest
     read_likely: Any = rows.load_zeros
@@ -287,7 +288,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
         # the numbers of the row are still computed.
         share = opaque(number(options.share)) if spread else zero
         now = share, n.state != IGNORED, opaque(n.peak)
-        if again:  # else the classes' places are kept since they were summed, too, and half types spill on 12.0
+        if anew:  # else the classes' places are kept since they were summed, too, and kernels spill on 12.0
             place = of_lane(place, in_loop(place.lane))
         for j in range(words_held):
             y = low_last(more[j]) if probabilities else zero

@@ -31,13 +31,14 @@ class Program(NamedTuple):
     def blocks(self) -> int | None:
         """How many a multiprocessor must have room for; None leaves it to ptxas what registers a thread has.
 
-        Gradients of losses in sections that are not of half types, and those of two chunks a thread, took 129 to 152
-        registers, with which half of the 512 threads fit that there is room for with 128. Of rows side by side some
-        would spill.
+        Those of two chunks a thread took 129 to 152 registers, and so did, of sections, gradients of losses but of half
+        types, and logarithms of float64: half of the 512 threads fit then that there is room for with 128. Of rows side
+        by side some would spill.
         """
         layout, variant = self.layout, self.variant
-        results = self.family in (families.section_results, families.each) and getattr(variant, "gradient", False)
-        many = layout.chunks == 2 or (results and variant.dtype not in HALVES)
+        results = self.family in (families.section_results, families.each) and variant.dtype not in HALVES
+        logarithm = variant.dtype == "float64" and getattr(variant, "log", False)
+        many = layout.chunks == 2 or (results and (getattr(variant, "gradient", False) or logarithm))
         return 2 if layout.threads == 256 and not layout.apart and many else None
 
     def __call__(self) -> Any:
