@@ -61,6 +61,8 @@ INSTRUCTIONS = [
     ("prmt.b32 %rd0, %rd1, 0, 0x3244", (0x12345678,), 0x12340000),
     ("prmt.b32 %rd0, %rd1, 0, 0xbbbb", (0x80000000,), 0xFFFFFFFF),
     ("bfe.u32 %rd0, %rd1, 16, 1", (0x00010000,), 1),
+    ("bfi.b64 %rd0, %rd1, %rd2, 8, 4", (0xFFF5, 0xAAAAAAAAAAAAAAAA), 0xAAAAAAAAAAAAA5AA),
+    ("bfi.b32 %rd0, %rd1, %rd2, 28, 8", (0xC, 0x01234567), 0xC1234567),
     ("shl.b32 %rd0, %rd1, 32", (5,), 0),
     ("shr.s32 %rd0, %rd1, 40", (0x80000000,), 0xFFFFFFFF),
     ("shr.s32 %rd0, %rd1, 4", (0x80000000,), 0xF8000000),

@@ -105,6 +105,10 @@ static inline uint32_t bytes_of(uint32_t a, uint32_t b, uint32_t selector) {
     }
     return result;
 }
+static inline uint64_t inserted(uint64_t a, uint64_t b, uint32_t first, uint32_t n) {
+    uint64_t mask = left(n >= 64 ? ~(uint64_t)0 : ((uint64_t)1 << n) - 1, first & 255, 64);
+    return (b & ~mask) | (left(a, first & 255, 64) & mask);
+}
 static inline uint32_t bits_of(uint32_t a, uint32_t first, uint32_t n) {
     return n == 0 ? 0 : (uint32_t)(right(a, first & 255, 32) & (left(1, n & 255, 32) - 1));
 }

@@ -280,6 +280,10 @@ class Kernel:
             raise Unknown(".".join(name))
         return self.write(to, "b32", f"bits_of({', '.join(self.read(x, 'u32') for x in (a, first, n))})")
 
+    def do_bfi(self, name: list[str], to: str, a: str, b: str, first: str, n: str) -> str:
+        at, many = self.read(first, "u32"), self.read(n, "u32")
+        return self.write(to, name[-1], f"inserted({self.value(a)}, {self.value(b)}, {at}, {many})")
+
     def do_ex2(self, name: list[str], to: str, a: str) -> str:
         return self.estimate(name, "ex2", to, a)
 
