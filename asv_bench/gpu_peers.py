@@ -41,13 +41,23 @@ def ours(name: str) -> Maker:
     return make
 
 
-def theirs(name: str, compiled: bool) -> Maker:
+def compiled(torch: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``torch.compile`` for the shape of the first call alone.
+
+    Left to itself, it compiles for the second shape what it then calls for every further one, which can be slower, and
+    compiles a function no more than eight times. Guard: asv_bench/tests/test_gpu_peers.py.
+    """
+    torch.compiler.reset()
+    return torch.compile(function, dynamic=False, fullgraph=True)
+
+
+def theirs(name: str, compile: bool) -> Maker:
     """That of PyTorch."""
 
     def make(torch: Any, x: Any) -> Call:
         function = getattr(torch, name)
-        if compiled:
-            function = torch.compile(lambda a, axis: getattr(torch, name)(a, axis))
+        if compile:
+            function = compiled(torch, lambda a, axis: getattr(torch, name)(a, axis))
         return lambda: function(x, -1)
 
     return make
@@ -84,8 +94,8 @@ def torch_backward(torch: Any, x: Any) -> Call:
 
 def compiled_backward(torch: Any, x: Any) -> Call:
     y = torch.softmax(x, -1)
-    compiled = torch.compile(lambda dy, y: torch.ops.aten._softmax_backward_data(dy, y, -1, dy.dtype))
-    return lambda: compiled(x, y)
+    function = compiled(torch, lambda dy, y: torch.ops.aten._softmax_backward_data(dy, y, -1, dy.dtype))
+    return lambda: function(x, y)
 
 
 def quack_softmax(_: Any, x: Any) -> Call:
@@ -117,7 +127,7 @@ def _with_backward(torch: Any, x: Any, function: Any) -> Call:
 
 
 def compiled_loss(torch: Any, x: Any) -> Call:
-    return _with_backward(torch, x, torch.compile(torch.nn.functional.cross_entropy))
+    return _with_backward(torch, x, compiled(torch, torch.nn.functional.cross_entropy))
 
 
 def liger_loss(torch: Any, x: Any) -> Call:

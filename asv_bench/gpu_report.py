@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,7 @@ CLASSES = (2, 10, 32, 128, 1000, 1024, 4096, 8192, 16384, 32000, 32768, 50257, 6
 ITEMSIZES = {"bfloat16": 2, "float32": 4, "float16": 2, "float64": 8}
 DTYPES = tuple(ITEMSIZES)
 BYTES = 1 << 28  # of the logits: several times the L2 cache
+SLEEP = 40_000_000  # cycles, 20 ms at 2 GHz
 PACKAGES = ("nbsmce", "numpy", "numba", "numba-cuda", "cuda-core", "torch", "triton", "cupy", "liger-kernel", "quack")
 SHARES = {
     "kernels": 0.2,
@@ -49,16 +51,18 @@ def rows_of(dtype: str, classes: int) -> int:
 
 
 def outcome(command: list[str], seconds: float, **variables: str) -> dict[str, Any]:
-    """Run a program for at most so long."""
+    """Run a program for at most so long; what it has started ends with it, lest it disturbs what is measured next."""
     start = time.monotonic()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    program = subprocess.Popen(command, cwd=ROOT, env=os.environ | variables, start_new_session=True, **pipes)
+    status: int | None = None
     try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, timeout=seconds, check=False
-        )
-        tail, status = (done.stdout + done.stderr)[-2000:], done.returncode
+        told, _ = program.communicate(timeout=seconds)
+        status = program.returncode
     except subprocess.TimeoutExpired:
-        tail, status = f"not done after {seconds:.0f} s", None
-    return {"status": status, "seconds": round(time.monotonic() - start, 1), "tail": tail}
+        os.killpg(program.pid, signal.SIGKILL)
+        told = f"{program.communicate()[0]}\nnot done after {seconds:.0f} s"
+    return {"status": status, "seconds": round(time.monotonic() - start, 1), "tail": told[-2000:]}
 
 
 def version(name: str) -> str | None:
@@ -98,9 +102,13 @@ def capability() -> str:
 
 
 def gpu_seconds(torch: Any, call: Callable[[], Any], repeats: int = 12) -> float:
-    """The median time of a call on the GPU."""
+    """The median time of a call on the GPU.
+
+    The GPU sleeps first, until the host, which some peers keep busy for longer than the GPU, has started every call.
+    """
     for _ in range(3):
         call()
+    torch.cuda._sleep(SLEEP)
     events = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
     events[0].record()
     for event in events[1:]:

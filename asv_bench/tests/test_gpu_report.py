@@ -2,6 +2,8 @@
 
 import json
 import sys
+import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import gpu_report
@@ -43,7 +45,7 @@ class Torch:
             def elapsed_time(self, _):
                 return 1e3 * SECONDS
 
-        self.cuda = SimpleNamespace(Event=Event, synchronize=lambda: None)
+        self.cuda = SimpleNamespace(Event=Event, synchronize=lambda: None, _sleep=lambda cycles: None)
 
     def randn(self, rows, classes, device):
         return Array(rows, classes)
@@ -142,6 +144,40 @@ def test_the_report_is_written(stand_ins, monkeypatch, tmp_path):
     assert (tmp_path / "report" / "report.png").stat().st_size > 10_000
     assert sum(seconds for _, seconds in asked) <= 0.8 * 8 * 60
     assert asked[0][0][1].endswith("gpu_kernels.py")
+
+
+def test_a_program_that_takes_too_long_ends_with_all_that_it_has_started(tmp_path):
+    child, pid = "import time; time.sleep(60)", tmp_path / "pid"
+    parent = f"""
+import pathlib, subprocess, sys
+child = subprocess.Popen([sys.executable, "-c", {child!r}])
+pathlib.Path({str(pid)!r}).write_text(str(child.pid))
+print("started", flush=True)
+child.wait()"""
+    found = gpu_report.outcome([sys.executable, "-c", parent], 5)
+    assert found["status"] is None
+    assert found["tail"] == "started\n\nnot done after 5 s"
+    assert found["seconds"] < 30  # the child has the pipe, too
+    for _ in range(100):  # until somebody has waited for it
+        if not _runs(int(pid.read_text())):
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("the child is still there")
+
+
+def _runs(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+
+
+def test_a_program_that_ends_is_reported():
+    found = gpu_report.outcome(
+        [sys.executable, "-c", "import sys; print(1); print(2, file=sys.stderr); sys.exit(3)"], 60
+    )
+    assert (found["status"], sorted(found["tail"].split())) == (3, ["1", "2"])
 
 
 def test_without_a_gpu_it_says_why(monkeypatch, capsys):
