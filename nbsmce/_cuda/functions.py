@@ -151,7 +151,7 @@ def _logsumexp_backward(call: Call, axis: Any) -> View:
     unit = unit_of(found.views, found.rows, data.dtype)
     variant = gradients.Variant(data.dtype, unit, call.plan.capability, False)
     given, wanted = gradients.GivenOfSum(matrices[0], above, total), gradients.Wanted(matrices[1])
-    task = Task(gradients.through_logsumexp, variant, sums=False)
+    task = Task(gradients.through_logsumexp, variant, sums=False, chunks=gradients.chunks_of_sum(variant))
     over_rows(call.plan, task, found.rows, given, wanted, gradients.NO_OPTIONS)
     if found.written is not None:
         copy(call.plan, found.written, result)

@@ -208,8 +208,10 @@ def line(capability: int, kernel: Kernel, f: Found) -> str:
 
 def forms_of_every_kernel(capabilities: Sequence[int]) -> list[dict[int, Kernel]]:
     """The kernels that can be chosen, in the layouts that are hardest on registers, each for every capability."""
-    planned_for = [planned.hardest(planned.kernels(capability)) for capability in capabilities]
-    return [dict(zip(capabilities, forms, strict=True)) for forms in zip(*planned_for, strict=True)]
+    planned_for = {capability: planned.hardest(planned.kernels(capability)) for capability in capabilities}
+    if len({frozenset(kernels) for kernels in planned_for.values()}) != 1:
+        raise ValueError(f"other kernels are chosen for some of {capabilities}")
+    return [{c: kernels[code] for c, kernels in planned_for.items()} for code in planned_for[capabilities[0]]]
 
 
 def summary(results: Iterable[tuple[int, Kernel, Found]]) -> str:

@@ -139,24 +139,26 @@ def kernels(capability: int, dtypes: Iterable[str] = tuple(ITEMSIZES)) -> list[K
     return recorded(capability, start)
 
 
-def hardest(all_of_them: list[Kernel]) -> list[Kernel]:
+def hardest(all_of_them: list[Kernel]) -> dict[Any, Kernel]:
     """Of kernels that differ in their threads alone, those with the most numbers in the least registers.
 
-    They have the same loops; with fewer chunks a thread has fewer numbers, and in a smaller block more registers.
+    They have the same loops; with fewer chunks a thread has fewer numbers, and in a smaller block more registers. Each is
+    given by what it has in common with those of other capabilities.
     """
     chosen: dict[Any, Kernel] = {}
     for kernel in all_of_them:
         key = _code(kernel)
         if key not in chosen or _hardness(kernel) > _hardness(chosen[key]):
             chosen[key] = kernel
-    return list(chosen.values())
+    return chosen
 
 
 def _code(kernel: Kernel) -> Any:
-    """What a kernel's instructions follow from, but for the threads."""
+    """What a kernel's instructions follow from, but for the threads and the capability."""
     make = kernel.make
     if not hasattr(make, "layout"):
-        return kernel
+        return kernel.name, kernel.signature
+    make = make._replace(variant=make.variant._replace(capability=None))
     if kernel.family == "merged_states":  # touches no row
         return make._replace(layout=None, variant=make.variant._replace(unit=None)), kernel.signature
     if kernel.family == "section_states" and hasattr(make.variant, "gradient"):  # before there is one
