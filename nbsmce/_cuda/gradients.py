@@ -32,8 +32,8 @@ class Variant(NamedTuple):
 def chunks(variant: Variant) -> int:
     """The most that a thread has of both arrays; 8 do not fit of half types, and before 9.0 of none.
 
-    Half types spill where rows are odd; on 7.5 and 8.0 float32 spills 464 bytes, which 9.0 does not. With exponentials of
-    float64, of which ptxas has several under way, 8 take 162 to 180 registers or spill.
+    Half types spill where rows are odd; on 7.5 and 8.0 float32 spills 464 bytes, which 9.0 does not. With exponentials
+    of float64, of which ptxas has several under way, 8 take 162 to 180 registers or spill.
     """
     exponentials = variant.dtype == "float64" and variant.log
     return 4 if variant.dtype in HALVES or variant.capability < 90 or exponentials else 8

@@ -142,8 +142,8 @@ def kernels(capability: int, dtypes: Iterable[str] = tuple(ITEMSIZES)) -> list[K
 def hardest(all_of_them: list[Kernel]) -> dict[Any, Kernel]:
     """Of kernels that differ in their threads alone, those with the most numbers in the least registers.
 
-    They have the same loops; with fewer chunks a thread has fewer numbers, and in a smaller block more registers. Each is
-    given by what it has in common with those of other capabilities.
+    They have the same loops; with fewer chunks a thread has fewer numbers, and in a smaller block more registers. Each
+    is given by what it has in common with those of other capabilities.
     """
     chosen: dict[Any, Kernel] = {}
     for kernel in all_of_them:
