@@ -44,10 +44,15 @@ class Access(NamedTuple):
 @functools.cache
 def access(held: Storage, layout: Layout, unit: int) -> Access:
     """``unit`` is how many numbers are accessed at a time."""
-    direct = layout.apart or unit == held.classes or layout.threads == 1
-    store, stage = (_direct(held, layout, unit), 1) if direct else _staged(held, layout, unit)
+    staged = exchanges(layout, unit, held.classes)
+    store, stage = _staged(held, layout, unit) if staged else (_direct(held, layout, unit), 1)
     load, load_zeros = (_loader(held, layout, unit, fill) for fill in (held.least, held.zero))
     return Access(load, load_zeros, store, layout.chunks * held.words, stage)
+
+
+def exchanges(layout: Layout, unit: int, numbers: int) -> bool:
+    """Whether the lanes of a warp exchange what they write; ``numbers`` are those of a chunk."""
+    return not layout.apart and unit != numbers and layout.threads != 1
 
 
 @device

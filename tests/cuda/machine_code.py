@@ -31,8 +31,8 @@ from numba.cuda.cudadrv import nvrtc, nvvm
 from planned import Kernel
 
 from nbsmce._cuda import launch
-from nbsmce._cuda.access import STRIDED
-from nbsmce._cuda.storage import numbers_of_chunk
+from nbsmce._cuda.access import exchanges
+from nbsmce._cuda.storage import HALVES, numbers_of_chunk
 
 CAPABILITIES = (75, 80, 90, 100, 120)
 REGISTERS = 65536  # of a multiprocessor
@@ -106,9 +106,9 @@ def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
     """
     made: dict[tuple[str, bool, bool], tuple[Any, dict[str, Any]]] = {}
     for capability, kernel in forms.items():
-        unit = getattr(getattr(kernel.make, "variant", None), "unit", None)
-        exchanged = unit not in (None, STRIDED, numbers_of_chunk(kernel.dtype) if kernel.dtype else None)
-        halves = kernel.dtype in ("float16", "bfloat16")
+        layout, dtype = getattr(kernel.make, "layout", None), kernel.dtype
+        exchanged = layout is not None and exchanges(layout, kernel.make.variant.unit, numbers_of_chunk(dtype))
+        halves = any(half in kernel.name for half in HALVES)
         key = kernel.name, exchanged and capability < 90, halves and capability < 80
         if key in made:
             modules, options = made[key]
