@@ -263,16 +263,16 @@ def _state_of_lane(shuffle: Any) -> Any:
 
 
 def section_results(work: Work, layout: Layout) -> Any:
-    """The results of each section, from the states of the rows."""
+    """The results of each section, from the states of the rows. These sections can be other ones than the states'."""
     n, m, staged, word, more_word, memory_word = _sizes(work)
     load, row_of, loads = work.load, work.row, not layout.loop
     located, second_pass = _section_of_row(layout), _second_pass(work, layout)
 
-    def results_of_sections(extent: Any, given: Any, wanted: Any, options: Any, part: Any) -> None:
+    def results_of_sections(extent: Any, given: Any, wanted: Any, options: Any, part: Any, sections: Any) -> None:
         stage = cuda.shared.array(staged, memory_word)
         words = cuda.local.array(n, word)
         more = cuda.local.array(m, more_word)
-        place = located(extent, part.first, part.end, part.sections)
+        place = located(extent, part.first, part.end, sections)
         if loads:
             load(words, more, given, wanted, options, extent, place)
         row = place.row - part.first if place.there else ZERO

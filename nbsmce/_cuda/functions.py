@@ -40,7 +40,8 @@ def _softmax(call: Call, axis: Any, log: bool) -> View:
         matrix_of(x_view, strides[0]), no_matrix("uint8") if mask is None else matrix_of(found.views[1], strides[1])
     )
     wanted = softmax_kernels.Wanted(matrix_of(y_view, strides[-1]))
-    task = Task(softmax_kernels.work, variant, chunks=softmax_kernels.chunks(variant))
+    most, written = softmax_kernels.chunks(variant), softmax_kernels.written(variant)
+    task = Task(softmax_kernels.work, variant, chunks=most, written=written)
     over_rows(call.plan, task, found.rows, given, wanted, softmax_kernels.NO_OPTIONS)
     if found.written is not None:
         copy(call.plan, found.written, result)

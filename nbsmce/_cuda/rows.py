@@ -12,10 +12,14 @@ from .layout import Rows
 from .owners import View
 from .places import WARP, Extent, Layout
 from .plan import Plan
-from .storage import HALVES, ITEMSIZES, numbers_of_chunk
+from .storage import ITEMSIZES, numbers_of_chunk
 
 PANEL = 24 << 20
 """Rows in sections are gone over in panels of so many bytes, so that the second pass finds them in the L2 cache."""
+
+
+THREADS = 512
+"""So many on a multiprocessor have 64 KB of reads under way, if each has 8 chunks."""
 
 
 class Program(NamedTuple):
@@ -29,17 +33,13 @@ class Program(NamedTuple):
 
     @property
     def blocks(self) -> int | None:
-        """How many a multiprocessor must have room for; None leaves it to ptxas what registers a thread has.
+        """How many a multiprocessor must have room for: 512 threads, of which each then has at most 128 registers.
 
-        Those of two chunks a thread took 129 to 152 registers, and so did, of sections, gradients of losses but of half
-        types, and logarithms of float64: half of the 512 threads fit then that there is room for with 128. Of rows side
-        by side some would spill.
+        Without that, ptxas took up to 210 where rows are in sections, so that there was room for one block of 256. Of
+        rows side by side some kernels need more than 128; None leaves it to ptxas.
         """
-        layout, variant = self.layout, self.variant
-        results = self.family in (families.section_results, families.each) and variant.dtype not in HALVES
-        logarithm = variant.dtype == "float64" and getattr(variant, "log", False)
-        many = layout.chunks == 2 or (results and (getattr(variant, "gradient", False) or logarithm))
-        return 2 if layout.threads == 256 and not layout.apart and many else None
+        x, y = self.layout.shape
+        return None if self.layout.apart or x * y >= THREADS else THREADS // (x * y)
 
     def __call__(self) -> Any:
         return self.family(self.work(self.variant, self.layout, self.kept), self.layout)
@@ -53,6 +53,7 @@ class Task(NamedTuple):
     sums: bool = True  # whether there is a first pass
     writes: bool = True  # whether there are results for every class
     chunks: int = 8  # the most that a thread has in registers; part of what the order of sums depends on
+    written: int = 8  # the same of sections of which the sums are known
 
 
 def unit_of(views: list[View], rows: Rows, dtype: str) -> int:
@@ -78,9 +79,7 @@ def over_rows(plan: Plan, task: Task, rows: Rows, given: Any, wanted: Any, optio
     if whole is not None:
         _start(plan, task, families.whole, whole, rows.rows, 1, extent, given, wanted, options)
         return
-    team = layout.sections(rows, numbers, task.chunks)
-    sections = -(-rows.classes // (team.section * numbers))
-    _in_sections(plan, task, rows, team, sections, (extent, given, wanted, options))
+    _in_sections(plan, task, rows, (extent, given, wanted, options))
 
 
 def _start(plan: Plan, task: Task, family: Any, team: Layout, rows: int, sections: int, *arguments: Any) -> None:
@@ -90,18 +89,21 @@ def _start(plan: Plan, task: Task, family: Any, team: Layout, rows: int, section
     plan.start(program, sections * -(-rows // team.teams), team.shape, *arguments)
 
 
-def _in_sections(plan: Plan, task: Task, rows: Rows, team: Layout, sections: int, arguments: tuple[Any, ...]) -> None:
+def _in_sections(plan: Plan, task: Task, rows: Rows, arguments: tuple[Any, ...]) -> None:
     """First the states of all sections of a panel, then those of its rows, then the results."""
+    numbers = numbers_of_chunk(task.variant.dtype)
+    summing, writing = (layout.sections(rows, numbers, most) for most in (task.chunks, min(task.chunks, task.written)))
+    sections, written = (-(-rows.classes // (team.section * numbers)) for team in (summing, writing))
     panel = rows.rows
     if task.writes:
-        fitting = max(team.teams, PANEL // (rows.classes * ITEMSIZES[task.variant.dtype]))
-        panel = min(panel, fitting // team.teams * team.teams)
+        fitting = max(summing.teams, PANEL // (rows.classes * ITEMSIZES[task.variant.dtype]))
+        panel = min(panel, fitting // summing.teams * summing.teams)
     states = plan.scratch((panel * sections * FIELDS,), "float64").pointer()
-    merged = Program(families.merged_states, task.work, task.variant, team, False)
+    merged = Program(families.merged_states, task.work, task.variant, summing, False)
     for first in range(0, rows.rows, panel):
         count = min(panel, rows.rows - first)
         part = Part(states, first, first + count, sections)
-        _start(plan, task, families.section_states, team, count, sections, *arguments, part)
+        _start(plan, task, families.section_states, summing, count, sections, *arguments, part)
         plan.start(merged, count, (WARP, 1), *arguments, part)
         if task.writes:
-            _start(plan, task, families.section_results, team, count, sections, *arguments, part)
+            _start(plan, task, families.section_results, writing, count, written, *arguments, part, written)

@@ -54,6 +54,11 @@ def chunks(variant: Variant) -> int:
     return 4 if variant.masked and variant.dtype in HALVES else 8
 
 
+def written(variant: Variant) -> int:
+    """The same of a section whose sums are known; ptxas has several exponentials of float64 under way, and spills."""
+    return 4 if variant.dtype == "float64" and not variant.log else 8
+
+
 @functools.cache
 def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     """``kept`` is whether the registers still hold a row when its results are written."""

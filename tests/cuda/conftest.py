@@ -52,7 +52,9 @@ def few_threads(monkeypatch):
 
 @pytest.fixture
 def short_teams(monkeypatch):
-    """Rows of more than 8 chunks are long: they are given to 2 warps, from 64 chunks on in sections of 32.
+    """Rows of more than 8 chunks are long: they are given to 2 warps, from 64 chunks on in sections of 64.
+
+    Those that have half as many chunks a thread on a GPU have half as many here, too.
 
     On a GPU nothing changes, and rows must be LONGER (``gpu.py``).
     """
@@ -63,4 +65,4 @@ def short_teams(monkeypatch):
     calls.forget()
     teams = ((1, 1, 1), (8, 8, 1), (64, 64, 1))
     monkeypatch.setattr(layout, "TEAMS", dict.fromkeys(layout.TEAMS, teams))
-    monkeypatch.setattr(layout, "SECTIONS", dict.fromkeys(layout.SECTIONS, (32, 1)))
+    monkeypatch.setattr(layout, "SECTIONS", {8: (64, 1), 4: (32, 1), 2: (32, 1)})

@@ -46,7 +46,7 @@ def test_long_rows(name, dtype, chunks, more, short_teams):
 
 
 @pytest.mark.parametrize(
-    ("classes", "at", "peak"), [(160, 10, 500), (160, 150, 500), (280, 50, 6), (280, 150, 6), (280, 250, 6)]
+    ("classes", "at", "peak"), [(160, 10, 500), (160, 150, 500), (280, 50, 6), (280, 150, 6), (280, 270, 6)]
 )
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_largest_may_be_in_any_warp_or_section(name, classes, at, peak, short_teams):
