@@ -59,7 +59,7 @@ def instructions(text):
     return collections.Counter(re.findall(r"^\t(?:@!?%p\d+ )?([a-z][\w.:]*)", text, re.MULTILINE))
 
 
-def test_what_is_compiled_once_for_several_capabilities_is_what_each_would_get():
+def test_what_is_compiled_once_is_what_each_gpu_would_get():
     import machine_code
     import planned
 
