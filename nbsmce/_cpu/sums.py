@@ -187,7 +187,7 @@ def exponentials(x, e, keep, n, m, u, ahead=lambda v: None):
         value = load_logits(vector(x, v), k)
         y, other = scale.exp(value - scale.base), value != m
         branch(keep, lambda: store(vector(e, v), y, k))
-        rest.add(select(other, wide(y), 0.0) if MASK_REGISTERS else wide(select(other, y, zeros(x))))
+        rest.add(select(other, wide(y), 0.0) if MASK_REGISTERS else wide(select(other, y, zeros(y))))
         counted = other if u.abreast else other & lanes_below(k)
         others.value = others.value + (select(counted, none + 1, none) if by_lane else count_lanes(counted))
 

@@ -82,11 +82,6 @@ class Vectors(NamedTuple):
     p: Any
     step: Any
 
-    @property
-    def dtype(self):
-        """The type that is stored there."""
-        return self.p.dtype
-
 
 def vector(a, v, shift=0):
     """Where vector ``v`` of a bundle starts, or of numbers that follow each other from number ``shift`` after ``a``."""
