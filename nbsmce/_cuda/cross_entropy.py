@@ -13,7 +13,16 @@ from .device import device
 from .families import Work
 from .numbers import arithmetic, double_exp
 from .places import Layout, of_lane, row_start
-from .states import NO_CLASS, ONE, ZERO, State, exponential_sums, inverse_sum, log_sum
+from .states import (
+    NO_CLASS,
+    ONE,
+    ZERO,
+    State,
+    above_nothing,
+    exponential_sums,
+    inverse_sum,
+    log_sum,
+)
 from .storage import storage
 from .targets import IGNORED, LIVE, OUTSIDE, class_of, first_largest, mass_of, numbers_of, owner, reader, target_of
 from .teams import INDEX, LARGEST, MASS, team
@@ -105,6 +114,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     numbered, mass_at = class_of(held, layout), mass_of(probabilities, number)
     first_of_numbers = first_largest(held, layout, words_held, held.low_again, held.high_again)
     zero, least, larger = number(0), number(-np.inf), how.larger
+    above = above_nothing(number)
     opaque, passes = how.opaque, spread or aux
     anew = variant.dtype == "float64" or (two and (aux or (spread and not probabilities)))
     low_last, high_last = (held.low_later, held.high_later) if passes else (low, high)
@@ -138,7 +148,7 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
     def spread_sums(words: Any, more: Any, m: Any, given: Any, options: Any, extent: Any, place: Any) -> Any:
         """``(sum(q), sum(q * (m - x)))``; a mass of 0 counts nothing, also on a logit of minus infinity."""
         mass = cross = ZERO
-        share = number(options.share)
+        share, m = number(options.share), above(m)
         for j in range(words_held):
             c = numbered(j, 0, place)
             y = low(more[j]) if probabilities else zero

@@ -130,6 +130,20 @@ def saved(states: Any, at: Any) -> Any:
     )  # fmt: skip
 
 
+def above_nothing(number: Any) -> Any:
+    """``f(m)``: the largest logit, or 0 if it is minus infinity, from which the distance of others like it is not NaN.
+
+    A part of a row may have no other logits; those of other parts make the result then, but for a NaN here.
+    """
+    least, zero = number(-np.inf), number(0)
+
+    @device
+    def above(m: Any) -> Any:
+        return m if m > least else zero
+
+    return above
+
+
 @functools.cache
 def exponential_sums(held: Storage, words_held: int, group: Team, counted: bool, kept: bool) -> tuple[Any, Any]:
     """``(largest, sums)``: the largest number of a thread, and the sums of all of its team.
@@ -199,10 +213,13 @@ def exponential_sums(held: Storage, words_held: int, group: Team, counted: bool,
                 words[j] = exp(x, m)
         return np.float64(count), np.float64(rest) + np.float64(more)
 
+    above = above_nothing(number)
     add = add_exactly if exact else add_shortly
 
     @device
     def sums(words: Any, m: Any, room: Any) -> Any:
+        if not counted:
+            m = above(m)
         count, rest = add(words, m)
         return team_add(count, rest, room, SUM)
 

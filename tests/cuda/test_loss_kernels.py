@@ -46,7 +46,7 @@ def compare(logits, target, axis=-1, reduction="mean", alone=False, **options):
     loss, gradient = nbsmce.cross_entropy_with_grad(x, t, **options)
     loss = back(loss)
     # Losses are sums of numbers of this size, gradients of probabilities and masses.
-    size = 8 * (np.abs(logits.astype(float)).max() + np.log(logits.shape[axis]) + 1)
+    size = 8 * (np.abs(logits[np.isfinite(logits)].astype(float)).max() + np.log(logits.shape[axis]) + 1)
     count = exact.size if reduction == "sum" else 1
     assert (same_infinities(loss, exact_loss) <= 8 * computed * size * count).all()
     assert same_infinities(back(gradient), exact).max(initial=0) <= 8 * eps_of(dtype) * 2
@@ -92,6 +92,21 @@ def test_dtypes_and_layouts(dtype, kind, shape, axis, names):
 def test_long_rows(dtype, kind, chunks, more, short_teams):
     shape = (2, LONGER * chunks * (16 // dtype_of(dtype).itemsize) + more)
     compare(random_logits(shape, dtype), targets(kind, shape, dtype=dtype))
+
+
+@pytest.mark.parametrize("kind", ["indices", "probabilities"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_section_without_a_number(dtype, kind, short_teams):
+    """Of minus infinities: a mass there makes the loss infinite, and none nothing."""
+    chunk = LONGER * (16 // dtype_of(dtype).itemsize)
+    section = 64 * chunk
+    logits = random_logits((3, 150 * chunk), dtype)
+    target = targets(kind, logits.shape, dtype=dtype)
+    if kind == "probabilities":
+        target[0, :section] = target[1, section : 2 * section] = 0
+    logits[0, :section] = logits[1, section : 2 * section] = logits[2, : 2 * section] = -np.inf
+    compare(logits, target, reduction="none")
+    compare(logits, target, reduction="none", label_smoothing=0.1)
 
 
 def test_probabilities_of_another_dtype():

@@ -57,6 +57,18 @@ def test_the_largest_may_be_in_any_warp_or_section(name, classes, at, peak, shor
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_section_without_a_number(name, dtype, short_teams):
+    """Of minus infinities, as a causal mask leaves them, or with one NaN."""
+    chunk = LONGER * (16 // dtype_of(dtype).itemsize)
+    section = 64 * chunk
+    x = random_logits((4, 150 * chunk), dtype, 5.0)
+    x[0, :section] = x[1, section : 2 * section] = x[2:, : 2 * section] = -np.inf
+    x[3, 1] = np.nan
+    check(name, x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize(("shape", "axis"), [((3, 5), 0), ((70, 3), 0), ((2, 6, 3), 1), ((2, 70, 2), 1)])
 def test_classes_apart(name, dtype, shape, axis):
     shape = tuple(n * LONGER if n == 70 else n for n in shape)  # gone over in turns
