@@ -25,12 +25,13 @@ ld.param.u64 %rd7, [to]; ld.param.u64 %rd8, [from]; mov.u32 %r7, %tid.x; mul.wid
 THREE = "ld.global.u64 %rd1, [%rd8]; ld.global.u64 %rd2, [%rd8+8]; ld.global.u64 %rd3, [%rd8+16];"
 
 
-def started(body, given, results, threads):
-    """What threads have written, 8 bytes each, through the driver's own interface."""
+def started(body, given, results, threads, cluster=1):
+    """What threads have written, 8 bytes each, through the driver's own interface; of a cluster of blocks."""
     from cuda.bindings import driver
     from numba import cuda
 
-    path, _ = emulator.linked(HEAD + body + " ret; }", 90)
+    head = HEAD.replace(".maxntid", f".reqnctapercluster {cluster}, 1, 1 .maxntid") if cluster > 1 else HEAD
+    path, _ = emulator.linked(head + body + " ret; }", 90)
     to, source = cuda.to_device(np.zeros(results, np.uint64)), cuda.to_device(np.array(given, np.uint64))
 
     def done(answer):
@@ -42,7 +43,7 @@ def started(body, given, results, threads):
     kernel = driver.CUfunction(int(done(driver.cuLibraryGetKernel(library, b"name"))))
     pointers = [ctypes.c_uint64(a.device_ctypes_pointer.value) for a in (to, source)]
     parameters = (ctypes.c_void_p * 2)(*[ctypes.addressof(p) for p in pointers])
-    done(driver.cuLaunchKernel(kernel, 1, 1, 1, threads, 1, 1, 0, 1, ctypes.addressof(parameters), 0))
+    done(driver.cuLaunchKernel(kernel, cluster, 1, 1, threads, 1, 1, 0, 1, ctypes.addressof(parameters), 0))
     return to.copy_to_host().tolist()
 
 
@@ -170,6 +171,21 @@ def test_a_barrier_that_is_missing_is_seen():
         assert started(NEIGHBOUR.format(barrier=""), [0], 64, 64) != expected
 
 
+ARRIVE, WAIT = "barrier.cluster.arrive.release.aligned;", "barrier.cluster.wait.acquire.aligned;"
+PUT = """mov.u64 %rd1, memory; mul.wide.u32 %rd2, %r7, 4; add.s64 %rd1, %rd1, %rd2; mov.u32 %r1, %ctaid.x;
+mul.lo.s32 %r2, %r1, 64; add.s32 %r3, %r2, %r7; st.shared.u32 [%rd1], %r3;"""
+READ = "xor.b32 %r4, %r1, 3; mapa.shared::cluster.u64 %rd1, %rd1, %r4; ld.shared::cluster.u32 %r5, [%rd1];"
+GET = f"""{READ}
+cvt.u64.u32 %rd2, %r5; mul.wide.u32 %rd3, %r3, 8; add.s64 %rd3, %rd7, %rd3; st.global.u64 [%rd3], %rd2;"""
+
+
+def test_blocks_of_a_cluster_exchange():
+    expected = [64 * (block ^ 3) + thread for block in range(4) for thread in range(64)]
+    for _ in range(5):
+        assert started(PUT + ARRIVE + WAIT + GET + ARRIVE + WAIT, [0], 256, 64, 4) == expected
+        assert started(PUT + ARRIVE + GET + WAIT, [0], 256, 64, 4) != expected
+
+
 ALONE = "setp.eq.u32 %p1, %r7, 3; @%p1 bra $L__1; {} $L__1: ret;"
 WRONG = {
     "st.global.u64 [%rd7+8], %rd6;": ("ILLEGAL_ADDRESS", "8 bytes at .* are written, which were not allocated"),
@@ -178,14 +194,22 @@ WRONG = {
     "mov.u64 %rd1, memory; ld.shared.u64 %rd2, [%rd1+256];": ("ILLEGAL_ADDRESS", "8 bytes at 256 of 256 of shared"),
     ALONE.format("shfl.sync.bfly.b32 %r1, %r7, 1, 0x1f, 0xffffffff;"): ("LAUNCH_FAILED", "3 .* is not where lane"),
     ALONE.format("bar.warp.sync 0xffffffff;"): ("LAUNCH_FAILED", "3 .* is not where lane"),
+    f"{PUT} {ARRIVE} {WAIT} {READ}": ("LAUNCH_FAILED", r"reads .* memory of block \d of its cluster, which has ended"),
+    f"{PUT} mapa.shared::cluster.u64 %rd1, %rd1, 4;": ("ILLEGAL_ADDRESS", "block 4 of a cluster of 4"),
+    f"setp.eq.u32 %p1, %r7, 3; @%p1 bra $L__1; {ARRIVE} {WAIT} ret; $L__1: {ARRIVE} {WAIT} ret;": (
+        "LAUNCH_FAILED", "thread 3 .* is not at the cluster's barrier where lane 0 is",
+    ),
+    f"{ARRIVE} {ARRIVE}": ("LAUNCH_FAILED", "arrives at the cluster's barrier again"),
+    WAIT: ("LAUNCH_FAILED", "waits for the cluster, and has not arrived"),
     ALONE.format("bar.sync 0;"): ("LAUNCH_FAILED", "1 of 64 threads have ended before a barrier"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("body", WRONG, ids=[name.split()[0] + f" {i}" for i, name in enumerate(WRONG)])
 def test_what_a_kernel_must_not_do(body):
     """In a process of its own: after an error the GPU does nothing more, as a real one."""
-    code = f"import test_emulator as t\nt.started({body!r}, [0], 1, 64)"
+    cluster = 4 if "cluster" in body else 1
+    code = f"import test_emulator as t\nt.started({body!r}, [0], 1, 64, {cluster})"
     ended = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
     )

@@ -139,6 +139,16 @@ int cuLibraryGetKernel(Handle *found, Handle library, const char *name) {
     *found = dlsym(library, "kernel");
     return *found ? 0 : 500;
 }
+/* What a CUlaunchConfig is. */
+typedef struct { uint32_t grid[3], block[3], shared; Handle stream, attributes; uint32_t count; } Config;
+
+int cuOccupancyMaxActiveClusters(int *clusters, const Kernel *function, const Config *config) {
+    if (!now) return 201;
+    if (config->grid[0] % function->cluster || config->count || config->shared || config->stream) return 1;
+    if (config->block[0] * config->block[1] * config->block[2] > function->most_threads) return 1;
+    *clusters = 16;
+    return 0;
+}
 int cuLaunchKernel(Handle function, uint32_t x, uint32_t y, uint32_t z, uint32_t threads_x, uint32_t threads_y,
                    uint32_t threads_z, uint32_t shared, Handle stream, void **parameters, void **extra) {
     TRACE("start %u blocks of %u by %u on stream %p of GPU %d", x, threads_x, threads_y, stream,

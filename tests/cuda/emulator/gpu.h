@@ -16,11 +16,15 @@ typedef struct {
     uint32_t (*shuffle)(Thread *, uint32_t value, uint32_t lane, uint32_t mask, int at);
     void (*global)(Thread *, uint64_t address, int bytes, int writes);
     void (*shared)(Thread *, uint64_t address, int bytes);
+    void (*arrive)(Thread *, int at); /* at the barrier of the cluster, and wait for the others there */
+    void (*wait)(Thread *, int at);
+    uint64_t (*mapped)(Thread *, uint64_t address, uint32_t rank); /* the same place in another block's shared memory */
+    void (*in_cluster)(Thread *, uint64_t address, int bytes);
 } Gpu;
 
 typedef struct {
     void (*run)(Thread *, const Gpu *);
-    uint32_t shared_bytes, most_threads;
+    uint32_t shared_bytes, most_threads, cluster;
 } Kernel;
 
 static inline float as_f32(uint64_t bits) { uint32_t low = (uint32_t)bits; float x; memcpy(&x, &low, 4); return x; }

@@ -46,6 +46,8 @@ class Kernel:
         self.parameters = {name: i for i, name in enumerate(re.findall(r"\.param\s+\.\w+\s+([\w$]+)", head))}
         bound = re.search(r"\.maxntid\s+(\d+)", head)
         self.threads = int(bound[1]) if bound else 1024
+        cluster = re.search(r"\.reqnctapercluster\s+(\d+)", head)
+        self.cluster = int(cluster[1]) if cluster else 1
         self.shared: dict[str, int] = {}
         self.room = 0
         for align, size, name, count in re.findall(r"\.shared\s+\.align\s+(\d+)\s+\.b(\d+)\s+([\w$]+)\[(\d+)\]", ptx):
@@ -60,7 +62,7 @@ class Kernel:
         body = "\n".join(self.lines)
         return (
             f'#include "gpu.h"\nstatic void run(Thread *t, const Gpu *gpu) {{\n{body}\n}}\n'
-            f"const Kernel kernel = {{run, {self.room}, {self.threads}}};\n"
+            f"const Kernel kernel = {{run, {self.room}, {self.threads}, {self.cluster}}};\n"
         )
 
     # -- operands ------------------------------------------------------------------------------------------------------
@@ -152,14 +154,15 @@ class Kernel:
         """``(statements before an access, the words of it, their type)``."""
         kind, space = name[-1], name[1]
         words = next((int(part[1]) for part in name if part in ("v2", "v4")), 1)
-        known = {"ld", "st", "global", "shared", "v2", "v4", "cs", "L1::no_allocate", kind}
+        known = {"ld", "st", "global", "shared", "shared::cluster", "v2", "v4", "cs", "L1::no_allocate", kind}
         if set(name) - known:
             raise Unknown(".".join(name))
         base, _, offset = address.strip("[]").partition("+")
         whole = f"uint64_t a = {self.value(base.strip())} + (uint64_t)({offset or 0}ll);"
         size = words * size_of(kind)
         more = f", {int(name[0] == 'st')}" if space == "global" else ""
-        return f"{whole} gpu->{space}(t, a, {size}{more});", words, kind
+        check = {"shared::cluster": "in_cluster"}.get(space, space)
+        return f"{whole} gpu->{check}(t, a, {size}{more});", words, kind
 
     def do_ld(self, name: list[str], to: str, address: str) -> str:
         if name[1] == "param":
@@ -199,7 +202,14 @@ class Kernel:
         raise Unknown(f"{'.'.join(name)} {operands}")
 
     def do_barrier(self, name: list[str], *operands: str) -> str:
+        if name[1] == "cluster" and name[2:] in (["arrive", "release", "aligned"], ["wait", "acquire", "aligned"]):
+            return f"gpu->{name[2]}(t, {self.place()});"
         return self.do_bar(["bar", *name[1:]], *operands)
+
+    def do_mapa(self, name: list[str], to: str, address: str, rank: str) -> str:
+        if name != ["mapa", "shared::cluster", "u64"]:
+            raise Unknown(".".join(name))
+        return self.write(to, "u64", f"gpu->mapped(t, {self.value(address)}, {self.read(rank, 'u32')})")
 
     def do_shfl(self, name: list[str], to: str, value: str, other: str, clamp: str, mask: str) -> str:
         if name != ["shfl", "sync", "bfly", "b32"] or clamp not in ("0x1f", "31"):
