@@ -29,6 +29,8 @@ _WORDS = {
 }
 _REGISTER = {"f32": "f32", "f64": "f64", "u32": "u32", "u16": "u32", "u8": "u32"}
 _VECTOR = {1: "", 2: ".v2", 4: ".v4"}
+_CONVERGENT = ("convergent",)
+"""What threads do together: no compiler may put copies of it into the branches that they take before or behind it."""
 
 
 def _named(function: Callable[..., Any], name: str) -> Any:
@@ -113,7 +115,9 @@ def store(word: str, n: int) -> Any:
     return _named(storer, f"store_{word}_{n}")
 
 
-def _operation(name: str, text: str, result: str, *operands: str, volatile: bool = False) -> Any:
+def _operation(
+    name: str, text: str, result: str, *operands: str, volatile: bool = False, attributes: tuple[str, ...] = ()
+) -> Any:
     llvm, numba, letter = _WORDS[result]
     kinds = [_WORDS[o] for o in operands]
 
@@ -121,7 +125,7 @@ def _operation(name: str, text: str, result: str, *operands: str, volatile: bool
         values = [context.cast(builder, v, t, kind[1]) for v, t, kind in zip(args, signature.args, kinds, strict=True)]
         function = ir.FunctionType(llvm, [kind[0] for kind in kinds])
         constraints = ",".join([f"={letter}", *(kind[2] for kind in kinds)])
-        return builder.call(ir.InlineAsm(function, text, constraints, side_effect=volatile), values)
+        return builder.call(ir.InlineAsm(function, text, constraints, side_effect=volatile), values, attrs=attributes)
 
     if len(operands) == 1:
 
@@ -201,14 +205,14 @@ bfloat16_pack_sm75 = _operation(
 def shuffle32(mask: int) -> Any:
     """``f(x)``: the float32 of the lane whose number differs in the bits of ``mask``."""
     text = f"shfl.sync.bfly.b32 $0, $1, {mask}, 0x1f, 0xffffffff;"
-    return _operation(f"shuffle32_{mask}", text, "f32", "f32", volatile=True)
+    return _operation(f"shuffle32_{mask}", text, "f32", "f32", volatile=True, attributes=_CONVERGENT)
 
 
 def shuffle64(mask: int) -> Any:
     """The same for float64."""
     one = "shfl.sync.bfly.b32 {0}, {0}, " + f"{mask}, 0x1f, 0xffffffff; "
     text = "{.reg .b32 l,h; mov.b64 {l,h}, $1; " + one.format("l") + one.format("h") + "mov.b64 $0, {l,h};}"
-    return _operation(f"shuffle64_{mask}", text, "f64", "f64", volatile=True)
+    return _operation(f"shuffle64_{mask}", text, "f64", "f64", volatile=True, attributes=_CONVERGENT)
 
 
 # The same number, but no compiler knows that: what was computed from it before is not kept in registers to be used
