@@ -15,6 +15,9 @@ from .numbers import arithmetic, double_exp
 from .places import Layout, of_lane, row_start
 from .states import (
     NO_CLASS,
+    OF_CLASSES,
+    OF_MASS,
+    OF_SUM,
     ONE,
     ZERO,
     State,
@@ -55,6 +58,17 @@ def chunks(variant: Variant) -> int:
     masses = bool(variant.probabilities) or (variant.spread and variant.dtype != "float32")
     apart = variant.effective or variant.probabilities not in ("", variant.dtype)
     return max(2, 8 >> (masses + apart + (variant.dtype == "float64")))
+
+
+def clustered(variant: Variant) -> bool:
+    """Whether a section fits into registers with what is merged beside it: on no GPU may anything spill.
+
+    Of float32 with 8 chunks 8 to 96 bytes would, if every class has mass or the most likely one is asked for; of
+    float64 with 4 chunks, 8 bytes on 12.0. Guard: ``cuda-ptx-every``.
+    """
+    if variant.dtype == "float64":
+        return chunks(variant) < 4
+    return variant.dtype != "float32" or chunks(variant) < 8 or not (variant.spread or variant.aux)
 
 
 class Given(NamedTuple):
@@ -319,4 +333,6 @@ def work(variant: Variant, layout: Layout, kept: bool) -> Work:
             put(wanted.dx.pointer, start + n.target * wanted.dx.step, n.at_target, True)
 
     more, room = words_held if probabilities else 1, max(group.room, wide.room)
-    return Work(held, rows, group, load, largest, sums, row, results, write if writes else None, last, more, room)
+    steps = load, largest, sums, row, results, write if writes else None, last
+    fields = (*OF_SUM, "target", *OF_MASS * spread, *OF_CLASSES * aux)
+    return Work(held, rows, group, *steps, more, room, fields=fields)

@@ -12,12 +12,11 @@ from .device import device, instructions
 from .families import Work, nothing
 from .numbers import MINUS_INFINITY, arithmetic
 from .places import Layout
-from .states import ZERO, state_of
+from .states import LEAST, ZERO, state_of
 from .storage import HALVES, storage
 from .teams import SUM, team
 
 fma = instructions.fma
-LEAST = np.float64(-np.inf)
 
 
 class Variant(NamedTuple):
@@ -146,7 +145,9 @@ def through_softmax(variant: Variant, layout: Layout, kept: bool) -> Work:
                 words[j] = gradient(words[j], more[j], numbers)
         store(words, stage, wanted.dx, extent, place)
 
-    found = Work(held, rows, group, load, None, sums, row, nothing, write, nothing, words_held, group.room)
+    found = Work(
+        held, rows, group, load, None, sums, row, nothing, write, nothing, words_held, group.room, fields=("rest",)
+    )
     return found._replace(load_summed=load_dy) if log else found
 
 

@@ -96,6 +96,12 @@ def leaves(arguments: Any) -> list[Any]:
     return found
 
 
+def in_clusters(text: str, make: Any) -> str:
+    """The PTX of a kernel whose blocks start in clusters of ``make.cluster``, for which Numba has no option."""
+    n = getattr(make, "cluster", 1)
+    return text if n == 1 else text.replace(".maxntid", f".explicitcluster\n.reqnctapercluster {n}, 1, 1\n.maxntid", 1)
+
+
 def to_ptx(make: Callable[[], Any], signature: tuple[Any, ...], capability: int, threads: int) -> tuple[str, str]:
     """``(PTX, name)`` of the kernel that ``make()`` returns for a compute capability, as 90 for 9.0."""
     from numba import cuda
@@ -107,7 +113,7 @@ def to_ptx(make: Callable[[], Any], signature: tuple[Any, ...], capability: int,
         ptx, _ = cuda.compile(
             make(), signature, device=False, abi="numba", cc=divmod(capability, 10), output="ptx", launch_bounds=bounds
         )
-    text = ptx.decode() if isinstance(ptx, bytes) else ptx
+    text = in_clusters(ptx.decode() if isinstance(ptx, bytes) else ptx, make)
     name = re.search(r"\.visible \.entry (\w+)\(", text)
     if name is None:
         raise RuntimeError("the PTX of a kernel has no entry")
@@ -232,6 +238,26 @@ def function_of(make: Any, threads: tuple[int, int], arguments: tuple[Any, ...],
         signature = tuple(type_of(a) for a in arguments)
         function = _functions[key] = _load(make, signature, device, threads[0] * threads[1])
     return function
+
+
+def has_room(function: Any, blocks: int, threads: tuple[int, int], device: int) -> bool:
+    """Whether a GPU can have the blocks of a cluster of a function under way together.
+
+    Clusters of up to 8 can be started by every GPU from 9.0 on, but those whose groups of multiprocessors, or the parts
+    of them that a user has been given (MIG), are smaller (CUDA C++ Programming Guide, "Thread Block Clusters").
+    """
+    driver, before = bindings(), current(device)
+    try:
+        config = driver.CUlaunchConfig()  # the size of a cluster is the function's own
+        config.gridDimX, config.gridDimY, config.gridDimZ = blocks, 1, 1
+        config.blockDimX, config.blockDimY, config.blockDimZ = *threads, 1
+        answer = driver.cuOccupancyMaxActiveClusters(function, config)
+        if answer[0] == driver.CUresult.CUDA_ERROR_INVALID_CLUSTER_SIZE:
+            return False
+        return bool(done(answer))
+    finally:
+        if before is not None:
+            restore(before)
 
 
 # -- the simulator -----------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ BLOCK = 128  # threads, of teams that are smaller
 SIDE_BY_SIDE = 64  # the same for each number of a chunk, where neighbouring threads have neighbouring rows
 APART = 256  # the most threads of such a block
 SECTIONS = {8: (256, 8), 4: (256, 4), 2: (256, 2)}
+CLUSTER = 8  # blocks: every GPU that has clusters can start as many together
 NO_SUMS = (32, 4)  # of rows side by side, where nothing is summed
 
 
@@ -121,6 +122,13 @@ def resident(rows: Rows, numbers: int, most: int = 8) -> Layout | None:
 def sections(rows: Rows, numbers: int, most: int = 8) -> Layout:
     """The threads for each section of a longer row."""
     return _in_blocks(rows, numbers, *SECTIONS[most])
+
+
+def cluster(rows: Rows, numbers: int, most: int = 8) -> int:
+    """How many blocks have the sections of a row together: a power of 2, or 0 if they are too many, or rows apart."""
+    team = sections(rows, numbers, most)
+    needed = -(-rows.classes // (team.section * numbers))
+    return 0 if team.apart or needed > CLUSTER else 1 << (needed - 1).bit_length()
 
 
 def without_sums(rows: Rows, numbers: int, most: int = 8) -> Layout:

@@ -231,7 +231,10 @@ def _cross_entropy(
         *aux.pointers,
     )  # fmt: skip
     if common.count:
-        task = Task(kernels.work, variant, not from_lse, wanted.gradient, kernels.chunks(variant))
+        task = Task(
+            kernels.work, variant, not from_lse, wanted.gradient, kernels.chunks(variant),
+            clustered=kernels.clustered(variant),
+        )  # fmt: skip
         over_rows(call.plan, task, found.rows, given, results, common.options(wanted.loss, wanted.gradient))
     value = None
     if wanted.loss:

@@ -19,7 +19,19 @@ import numpy as np
 
 from . import checked
 from .device import SIMULATED
-from .launch import ELEMENTS, Pointer, bindings, capability_of, current, done, function_of, leaves, restore, simulate
+from .launch import (
+    ELEMENTS,
+    Pointer,
+    bindings,
+    capability_of,
+    current,
+    done,
+    function_of,
+    has_room,
+    leaves,
+    restore,
+    simulate,
+)
 from .owners import Owner, View, contiguous
 
 BETWEEN = 256  # bytes: arrays in scratch memory begin at multiples of it
@@ -79,6 +91,10 @@ class Plan:
         """Start the kernel that ``kernel()`` returns; equal ones are compiled once."""
         if blocks:
             self.steps.append(Start(kernel, blocks, threads, arguments))
+
+    def has_room(self, kernel: Any, threads: tuple[int, int], *arguments: Any) -> bool:
+        """Whether the GPU can start a kernel in clusters, which it is compiled to find out."""
+        return has_room(function_of(kernel, threads, arguments, self.device), kernel.cluster, threads, self.device)
 
     def check(self, noted: Noted) -> None:
         """Go on only if all indices are classes."""

@@ -223,16 +223,44 @@ opaque32, opaque64 = shuffle32(0), shuffle64(0)
 in_loop = _operation("in_loop", "mov.b64 $0, $1;", "s64", "s64", volatile=True)
 
 
-@intrinsic
-def warp_barrier(_: Any) -> Any:
-    """What lanes of the warp have written to shared memory before it is seen by all of them behind it."""
-
+def _barrier(name: str, text: str) -> Any:
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         function = ir.FunctionType(ir.VoidType(), [])
-        builder.call(ir.InlineAsm(function, "bar.warp.sync 0xffffffff;", "~{memory}", side_effect=True), [])
+        builder.call(ir.InlineAsm(function, text, "~{memory}", side_effect=True), [], attrs=_CONVERGENT)
         return context.get_dummy_value()
 
-    return types.void(), code
+    def typed(_: Any) -> Any:
+        return types.void(), code
+
+    return _named(typed, name)
+
+
+# What lanes of the warp have written to shared memory before it is seen by all of them behind it.
+warp_barrier = _barrier("warp_barrier", "bar.warp.sync 0xffffffff;")
+
+
+# -- between the blocks of a cluster -----------------------------------------------------------------------------------
+
+# What threads have written before they arrive is seen by all of the cluster that have waited behind it. Every thread
+# comes to each: to arrive, then to wait, in turn.
+cluster_arrive = _barrier("cluster_arrive", "barrier.cluster.arrive.release.aligned;")
+cluster_wait = _barrier("cluster_wait", "barrier.cluster.wait.acquire.aligned;")
+
+
+@intrinsic
+def of_block(_: Any, shared: Any, index: Any, rank: Any) -> Any:
+    """The float64 that another block of the cluster has at the index of an array in shared memory."""
+    text = "{.reg .b64 a; cvta.to.shared.u64 a, $1; mapa.shared::cluster.u64 a, a, $2; ld.shared::cluster.f64 $0, [a];}"
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        memory = context.make_array(kind)(context, builder, args[0])
+        at = _address(context, builder, memory.data, args[1], signature.args)
+        block = context.cast(builder, args[2], signature.args[2], types.int32)
+        function = ir.FunctionType(ir.DoubleType(), [_BITS, _FLAG])
+        return builder.call(ir.InlineAsm(function, text, "=d,l,r,~{memory}", side_effect=True), [at, block])
+
+    return types.float64(shared, index, rank), code
 
 
 # -- of the mathematical library ---------------------------------------------------------------------------------------

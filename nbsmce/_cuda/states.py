@@ -13,7 +13,7 @@ from .storage import Storage
 from .teams import SUM, Team, place
 
 log1p = instructions.log1p
-ZERO, ONE = np.float64(0), np.float64(1)
+ZERO, ONE, LEAST = np.float64(0), np.float64(1), np.float64(-np.inf)
 NONE, ONE_MORE = np.int32(0), np.int32(1)
 NO_CLASS = np.float64(2.0**52)
 """Behind every class. Of a class that is NaN, ``class - NO_CLASS`` is kept, which is less than any other."""
@@ -34,11 +34,19 @@ class State(NamedTuple):
 
 
 FIELDS = len(State._fields)
+# The fields that sums over classes fill, of targets' mass, and what is told of classes.
+OF_SUM, OF_MASS, OF_CLASSES = ("peak", "count", "rest"), ("mass", "cross"), ("best", "likely", "likely_class")
 
 
 @device
 def state_of(peak: Any, count: Any, rest: Any) -> Any:
     return State(peak, count, rest, ZERO, ZERO, ZERO, NO_CLASS, ZERO, NO_CLASS)
+
+
+@device
+def no_state() -> Any:
+    """That of a part without classes."""
+    return state_of(LEAST, ZERO, ZERO)
 
 
 @device
@@ -122,12 +130,37 @@ def save(states: Any, at: Any, state: Any) -> None:
         states[place(at + i)] = state[i]
 
 
+def state_with(fields: tuple[str, ...], get: Any) -> Any:
+    """``f(source, at)``: the state with ``get(source, number of the field, at)`` in these fields.
+
+    The others are those of no class, which the compiler knows then: it merges nothing there, and keeps nothing.
+    """
+    PEAK, COUNT, REST, MASS, CROSS, TARGET, BEST, LIKELY, LIKELY_CLASS = (f in fields for f in State._fields)
+
+    @device
+    def state(source: Any, at: Any) -> Any:
+        return State(
+            get(source, 0, at) if PEAK else LEAST,
+            get(source, 1, at) if COUNT else ZERO,
+            get(source, 2, at) if REST else ZERO,
+            get(source, 3, at) if MASS else ZERO,
+            get(source, 4, at) if CROSS else ZERO,
+            get(source, 5, at) if TARGET else ZERO,
+            get(source, 6, at) if BEST else NO_CLASS,
+            get(source, 7, at) if LIKELY else ZERO,
+            get(source, 8, at) if LIKELY_CLASS else NO_CLASS,
+        )
+
+    return state
+
+
 @device
-def saved(states: Any, at: Any) -> Any:
-    return State(
-        states[place(at)], states[place(at + 1)], states[place(at + 2)], states[place(at + 3)], states[place(at + 4)],
-        states[place(at + 5)], states[place(at + 6)], states[place(at + 7)], states[place(at + 8)],
-    )  # fmt: skip
+def element(states: Any, field: Any, at: Any) -> Any:
+    return states[place(at + field)]
+
+
+saved = state_with(State._fields, element)
+"""``f(states, at)``: what :func:`save` has written."""
 
 
 def above_nothing(number: Any) -> Any:

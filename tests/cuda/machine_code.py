@@ -32,6 +32,7 @@ from planned import Kernel
 
 from nbsmce._cuda import launch
 from nbsmce._cuda.access import exchanges
+from nbsmce._cuda.rows import CLUSTERS
 from nbsmce._cuda.storage import HALVES, numbers_of_chunk
 
 CAPABILITIES = (75, 80, 90, 100, 120)
@@ -113,7 +114,7 @@ def ptx(forms: Mapping[int, Kernel]) -> Iterator[tuple[int, str]]:
         if key in made:
             modules, options = made[key]
             arch = nvrtc.get_arch_option(*divmod(capability, 10))
-            text = nvvm.compile_ir(modules, **{**options, "arch": arch}).decode()
+            text = launch.in_clusters(nvvm.compile_ir(modules, **{**options, "arch": arch}).decode(), kernel.make)
         else:
             without_a_driver(capability)
             with mock.patch.object(nvvm, "compile_ir", wraps=nvvm.compile_ir) as asked:
@@ -207,11 +208,16 @@ def line(capability: int, kernel: Kernel, f: Found) -> str:
 
 
 def forms_of_every_kernel(capabilities: Sequence[int]) -> list[dict[int, Kernel]]:
-    """The kernels that can be chosen, in the layouts that are hardest on registers, each for every capability."""
+    """The kernels that can be chosen, in the layouts that are hardest on registers, each for every capability.
+
+    All that have clusters choose the same, and so do all that have not.
+    """
     planned_for = {capability: planned.hardest(planned.kernels(capability)) for capability in capabilities}
-    if len({frozenset(kernels) for kernels in planned_for.values()}) != 1:
+    codes = {capability >= CLUSTERS: set(kernels) for capability, kernels in planned_for.items()}
+    if any(set(kernels) != codes[capability >= CLUSTERS] for capability, kernels in planned_for.items()):
         raise ValueError(f"other kernels are chosen for some of {capabilities}")
-    return [{c: kernels[code] for c, kernels in planned_for.items()} for code in planned_for[capabilities[0]]]
+    every = dict.fromkeys(code for kernels in planned_for.values() for code in kernels)
+    return [{c: kernels[code] for c, kernels in planned_for.items() if code in kernels} for code in every]
 
 
 def summary(results: Iterable[tuple[int, Kernel, Found]]) -> str:
@@ -242,7 +248,7 @@ def main(arguments: list[str]) -> int:
     capabilities = [int(a) for a in arguments if a.isdigit()] or list(CAPABILITIES)
     words = [a for a in arguments if not a.isdigit()]
     every = forms_of_every_kernel(capabilities)
-    _chosen.extend(f for f in every if all(w in f[capabilities[0]].name for w in words))
+    _chosen.extend(f for f in every if all(w in next(iter(f.values())).name for w in words))
     print(HEADING)
     results = []
     # Kernels that follow each other have most functions in common, which Numba keeps in a process: eight at a time take

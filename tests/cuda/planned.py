@@ -12,7 +12,7 @@ import standins
 from standins import Tensor
 
 ITEMSIZES = {"float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
-LONGEST = 5000  # chunks, of rows in sections
+LONG = (5000, 20000)  # chunks, of rows in sections: few enough for a cluster of blocks, and too many
 ROWS, MANY = 6, 1 << 15  # the latter are added up in slices
 
 
@@ -127,7 +127,7 @@ def kernels(capability: int, dtypes: Iterable[str] = tuple(ITEMSIZES)) -> list[K
     import nbsmce
     from nbsmce._cuda import layout
 
-    limits = sorted({limit for teams in layout.TEAMS.values() for limit, _, _ in teams} | {LONGEST})
+    limits = sorted({limit for teams in layout.TEAMS.values() for limit, _, _ in teams} | {*LONG})
 
     def start() -> None:
         for dtype in dtypes:
@@ -161,6 +161,8 @@ def _code(kernel: Kernel) -> Any:
     make = make._replace(variant=make.variant._replace(capability=None))
     if kernel.family == "merged_states":  # touches no row
         return make._replace(layout=None, variant=make.variant._replace(unit=None)), kernel.signature
+    if kernel.family == "clustered":  # the number of blocks is an argument, and the hardware's
+        make = make._replace(cluster=None)
     if kernel.family == "section_states" and hasattr(make.variant, "gradient"):  # before there is one
         make = make._replace(variant=make.variant._replace(gradient=None))
     return make._replace(layout=(make.layout.apart, make.layout.loop)), kernel.signature

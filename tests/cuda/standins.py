@@ -96,6 +96,7 @@ class World:
     def __init__(self):
         self.allocated, self.started, self.loaded, self.events, self.next = [], [], [], [], 1 << 30
         self.context, self.streams, self.error = 0, {}, 0
+        self.clusters = 0, 1  # whether they can be started, as the driver answers
 
     # -- PyTorch
 
@@ -152,6 +153,13 @@ class World:
     def cuEventDestroy(self, event):
         self.events.append(("destroyed", event))
         return (0,)
+
+    CUlaunchConfig = types.SimpleNamespace
+    CUresult = types.SimpleNamespace(CUDA_ERROR_INVALID_CLUSTER_SIZE=912)
+
+    def cuOccupancyMaxActiveClusters(self, function, config):
+        self.asked = function[0], vars(config), self.context - 1000
+        return self.clusters
 
     def cuLaunchKernel(self, function, x, y, z, threads_x, threads_y, threads_z, shared, stream, parameters, extra):
         if self.error:

@@ -8,9 +8,11 @@ import types
 
 import pytest
 import standins
+from cases import dtype_of
 from standins import Tensor
 
 import nbsmce
+from nbsmce._cuda import plan
 
 pytestmark = pytest.mark.skipif(os.environ.get("NUMBA_ENABLE_CUDASIM") == "1", reason="addresses are those of a GPU")
 world = pytest.fixture(standins.world)
@@ -58,10 +60,73 @@ def test_more_than_two_strides_are_copied(world):
 
 def test_long_rows_are_gone_over_in_panels(world):
     nbsmce.softmax(Tensor((100, 1 << 20)))
-    names = [make.family.__name__ for make, *_ in world.started]
-    assert names[:3] == ["section_states", "merged_states", "section_results"]
+    assert families(world)[:3] == ["section_states", "merged_states", "section_results"]
     firsts = [arguments[-1].first for _, _, arguments in world.started[::3]]
     assert firsts == list(range(0, 100, 6))  # 4 MiB a row, 24 MiB a panel
+
+
+def families(world):
+    return [make.family.__name__ for make, *_ in world.started if hasattr(make, "family")]
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype", "classes", "blocks"),
+    [
+        (nbsmce.softmax, "float32", 16385, 4),  # 8192 in each
+        (nbsmce.softmax, "float32", 32768, 4),
+        (nbsmce.softmax, "float32", 32769, 8),
+        (nbsmce.softmax, "float32", 65536, 8),
+        (nbsmce.softmax, "float64", 8193, 4),
+        (nbsmce.log_softmax, "bfloat16", 131072, 8),
+        (lambda x: nbsmce.softmax_backward(x, x), "float32", 65536, 8),
+    ],
+)  # fmt: skip
+def test_long_rows_are_gone_over_by_clusters(world, function, dtype, classes, blocks):
+    function(Tensor((100, classes), dtype))
+    assert families(world) == ["clustered"]
+    ((make, where, arguments),) = world.started
+    assert make.cluster == blocks == arguments[-1]
+    assert where.blocks == 100 * blocks
+    assert where.threads == (256, 1)
+    assert blocks * 256 * make.layout.chunks * (16 // dtype_of(dtype).itemsize) >= classes
+
+
+@pytest.mark.parametrize("answer", [(0, 0), (912, 0)], ids=["none", "an error"])
+def test_a_gpu_without_room_for_a_cluster_has_rows_in_sections(world, answer):
+    world.clusters = answer
+    world.context = 5
+    nbsmce.softmax(Tensor((100, 40000), device=1))
+    assert families(world) == ["section_states", "merged_states", "section_results"]
+    make, config, device = world.asked
+    assert (make.family.__name__, make.cluster, device, world.context) == ("clustered", 8, 1, 5)
+    grid, block = ([config[f"{of}Dim{axis}"] for axis in "XYZ"] for of in ("grid", "block"))
+    assert (grid, block) == ([8, 1, 1], [256, 1, 1])
+
+
+def test_another_error_is_raised(world):
+    world.clusters = types.SimpleNamespace(name="CUDA_ERROR_INVALID_CONTEXT"), 0
+    raises(RuntimeError, "CUDA_ERROR_INVALID_CONTEXT", nbsmce.softmax, Tensor((100, 40000)))
+
+
+@pytest.mark.parametrize(
+    ("start", "capability"),
+    [
+        (lambda: nbsmce.softmax(Tensor((100, 65536))), 80),
+        (lambda: nbsmce.softmax(Tensor((100, 65537))), 90),
+        (lambda: nbsmce.softmax(Tensor((65536, 100)), axis=0), 90),
+        (lambda: nbsmce.logsumexp(Tensor((100, 65536))), 90),
+        (lambda: nbsmce.cross_entropy_with_grad(
+            Tensor((100, 65536)), Tensor((100,), "int64"), label_smoothing=0.1
+        ), 90),
+        (lambda: nbsmce.cross_entropy_with_grad(Tensor((100, 9000), "float64"), Tensor((100,), "int64")), 120),
+    ],
+    ids=["8.0", "too long", "side by side", "no results for every class", "too many registers", "float64"],
+)  # fmt: skip
+def test_where_clusters_cannot_be_or_gain_nothing(world, monkeypatch, start, capability):
+    monkeypatch.setattr(plan, "capability_of", lambda device: capability)
+    start()
+    assert "section_states" in families(world)
+    assert "clustered" not in families(world)
 
 
 def raises(error, text, function, *arguments, **options):

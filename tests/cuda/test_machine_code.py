@@ -20,7 +20,7 @@ CAPABILITIES = (75, 80, 90, 100, 120)
 PLAIN = tuple(
     f"{work}, {family}"
     for work in (": softmax.work", ": cross_entropy.work, gradient")
-    for family in ("whole", "section", "merged")
+    for family in ("whole", "section", "merged", "clustered")
 )
 # What has spilled or had a stack before it was changed.
 HARD = (
@@ -29,6 +29,7 @@ HARD = (
     "gradient, spread, probabilities bfloat16, effective, aux, whole",
     "gradient, spread, probabilities float32, aux, whole",
     "gradient, effective, aux, section_results", "through_softmax, log, section_states", "log, section_results",
+    "gradient, probabilities float32, aux, clustered", "through_softmax, clustered", "softmax.work, masked, clustered",
 )  # fmt: skip
 # The same of rows side by side, or with classes some step apart.
 HARD_APART = (
@@ -94,7 +95,7 @@ def test_kernels_keep_rows_in_registers(capability):
     every = planned.kernels(capability, ["float32", "bfloat16"])
     kernels = some(planned.hardest(every).values())
     if capability != 90:
-        long = [k for k in kernels if " whole 512" in k.name and " by 0" not in k.name]
+        long = [k for k in kernels if re.search(" (whole 512|clustered )", k.name) and " by 0" not in k.name]
         kernels = long + [k for k in kernels if k.name.startswith(HARD_APART)]
     else:
         kernels += [k for k in every if k.name in IN_SMALL_BLOCKS]

@@ -82,14 +82,14 @@ def test_memory_that_is_not_aligned_is_not_used(world, monkeypatch):
 
 
 def test_memory_for_the_call_is_one_allocation_without_overlaps(world):
-    nbsmce.cross_entropy_with_grad(Tensor((100, 1 << 15)), Tensor((100,), "int32", address=1 << 27))
+    nbsmce.cross_entropy_with_grad(Tensor((40, 1 << 17)), Tensor((40,), "int32", address=1 << 27))
     room = next(t for t in world.allocated if str(t.dtype) == "torch.uint8")
     assert len(world.allocated) == 4  # and gradient, loss, record
     copy, (_, sums, _), main, added = (world.started[i][2] for i in (0, 1, 2, -1))
     target, divisor, weighted = copy[1][0], sums.divisor[0], added[1].losses[0]
-    sections = -(-(1 << 15) // 8192)
+    sections = -(-(1 << 17) // 8192)
     states = main[-1].states[0]
-    sizes = {target: 8 * 100, divisor: 8, weighted: 800, states: 72 * 100 * sections, sums.status[0]: 16}
+    sizes = {target: 8 * 40, divisor: 8, weighted: 320, states: 72 * 40 * sections, sums.status[0]: 16}
     assert len(sizes) == 5
     ordered = sorted(sizes.items())
     assert room.address == ordered[0][0]
@@ -165,8 +165,9 @@ def test_every_loss_has_a_record_of_its_own(world):
 def test_machine_code_is_kept_on_disk(monkeypatch, tmp_path):
     """And found again by what it depends on: the kernel, the types of its arguments, the GPU, the threads."""
     from nbsmce._cuda import launch, reductions, rows
-    from nbsmce._cuda.families import section_results, whole
+    from nbsmce._cuda.families import whole
     from nbsmce._cuda.places import Layout
+    from nbsmce._cuda.sections import clustered
     from nbsmce._cuda.softmax import Variant, work
 
     made = []
@@ -183,7 +184,8 @@ def test_machine_code_is_kept_on_disk(monkeypatch, tmp_path):
     first = rows.Program(whole, work, variant, team, True), ("float32*", "int64"), 90, 512
     program, signature, *_ = first
     others = [
-        (program._replace(family=section_results), *first[1:]),
+        (program._replace(family=clustered), *first[1:]),
+        (program._replace(cluster=4), *first[1:]),
         (program._replace(layout=team._replace(nested=True)), *first[1:]),
         (program._replace(variant=variant._replace(log=True)), *first[1:]),
         (program, ("float64*", "int64"), 90, 512),
@@ -196,4 +198,4 @@ def test_machine_code_is_kept_on_disk(monkeypatch, tmp_path):
     assert [launch.compiled(*kernel) for kernel in (first, *others)] == found
     assert len(made) == len(found)
     monkeypatch.setenv("NBSMCE_CACHE", "0")
-    assert launch.compiled(*first) == ("name 9", b"text 9")
+    assert launch.compiled(*first) == ("name 10", b"text 10")

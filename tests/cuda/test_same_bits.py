@@ -12,6 +12,7 @@ from gpu import LONGER, back, to, transposed
 import nbsmce
 
 pytestmark = pytest.mark.cuda
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 ROWS = 4
 # Up to how many chunks of 16 bytes a row may have for so many threads with so many chunks each.
 TEAMS = ((1, 1, 1), (4, 4, 1), (16, 8, 2), (64, 64, 1))
@@ -20,7 +21,7 @@ TEAMS = ((1, 1, 1), (4, 4, 1), (16, 8, 2), (64, 64, 1))
 @pytest.fixture(autouse=True)
 def short_teams(few_threads, monkeypatch):
     """Rows of a thread, of lanes with one chunk and with several, of two warps, and in sections of two warps."""
-    if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+    if not SIMULATED:
         return
     from nbsmce._cuda import calls, layout
 
@@ -156,6 +157,36 @@ def test_any_layout_of_long_rows(function, dtype, chunks):
     x, y = operands(LONGER * chunks * (16 // dtype_of(dtype).itemsize), dtype)
     expected = of_layout(function, x, y, "aligned")
     assert [name for name in FEWER if of_layout(function, x, y, name) != expected] == []
+
+
+@pytest.mark.skipif(SIMULATED, reason="the simulator has no clusters")
+@pytest.mark.parametrize(("numbers", "blocks"), [(2.0, 4), (4.5, 8), (8.0, 8)], ids=["one more", "half", "full"])
+@pytest.mark.parametrize(
+    ("function", "dtype", "chunks"),
+    [
+        ("softmax", "float32", 8), ("log_softmax", "float16", 8), ("a mask", "float32", 8), ("a mask", "bfloat16", 4),
+        ("softmax_backward", "bfloat16", 4), ("softmax_backward", "float64", 8), ("log_softmax_backward", "float64", 4),
+        ("loss", "float16", 8), ("loss, smoothing", "bfloat16", 4), ("loss, capped", "float32", 4),
+        ("loss, probabilities", "float64", 2), ("loss, other probabilities", "bfloat16", 2),
+    ],
+)  # fmt: skip
+def test_clusters_and_sections(function, dtype, chunks, numbers, blocks, monkeypatch):
+    """Of so many sections of 256 threads with so many chunks, the last one of one number, half full, or full."""
+    from nbsmce._cuda import calls, layout, plan, rows
+
+    if plan.capability_of(0) < rows.CLUSTERS:
+        pytest.skip("this GPU has no clusters")
+    found, cluster = [], layout.cluster
+    monkeypatch.setattr(layout, "cluster", lambda *arguments: found.append(cluster(*arguments)) or found[-1])
+    calls.forget()
+    section = 256 * chunks * (16 // dtype_of(dtype).itemsize)
+    x, y = operands(int(numbers * section) + (numbers == 2), dtype)
+    clustered = of_layout(function, x, y, "aligned")
+    assert found == [blocks]
+    monkeypatch.setattr(rows, "CLUSTERS", 1000)
+    calls.forget()
+    assert of_layout(function, x, y, "aligned") == clustered
+    assert found == [blocks]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
