@@ -38,9 +38,24 @@ def test_nothing_behind_a_row_is_written(dtype):
 def test_gradients_of_classes_that_fill_vectors_along_and_abreast(dtype, shape, monkeypatch):
     x, y = random_logits(shape, dtype), nbsmce.softmax(random_logits(shape, dtype, seed=1))
     results = []
-    for along in (False, True):
-        monkeypatch.setattr(layout, "FILLED_ALONG", along)
+    for filled in (1, 1 << 20):  # all along, none
+        monkeypatch.setattr(layout, "FILLED", filled)
+        assert layout.abreast(*shape, x.itemsize, True) == (filled > 1)
         _prepared.forget()
         results.append([nbsmce.softmax_backward(x, y).tobytes(), nbsmce.log_softmax_backward(x, y).tobytes()])
     _prepared.forget()
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("register", "classes", "itemsize", "abreast"),
+    [
+        (64, 16, 4, True), (64, 32, 4, False), (64, 16, 8, False), (64, 32, 2, False), (64, 16, 2, True),
+        (32, 16, 4, False), (32, 16, 2, False), (32, 24, 4, True), (64, 24, 8, True),
+    ],
+)  # fmt: skip
+def test_gradients_of_classes_that_fill_two_registers_go_along(register, classes, itemsize, abreast, monkeypatch):
+    """Half types in the numbers that they become. What is more than products goes abreast."""
+    monkeypatch.setattr(layout, "FILLED", 2 * register)
+    assert layout.abreast(16, classes, itemsize, True) == abreast
+    assert layout.abreast(16, classes, itemsize, False)

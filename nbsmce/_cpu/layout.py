@@ -18,10 +18,9 @@ from .lanes.storage import LANES
 FEW_CLASSES = 32
 """Rows of up to so many classes are taken sixteen abreast: along them most lanes would be idle."""
 
-FILLED_ALONG = not MASK_REGISTERS
-"""Whether rows whose classes fill vectors are taken along where little is computed: transposing three arrays in 16
-registers of 256 bits takes 1.1 to 1.8 of the time (docs/performance-avx2.md)."""
-
+FILLED = 128 if MASK_REGISTERS else 64
+"""Bytes of two registers for vectors: rows whose classes fill so much are taken along where little is computed.
+Transposing three arrays takes 1.1 to 1.8 of the time then; of one register, 0.85 to 1.1 (docs/performance-avx2.md)."""
 
 _MANY_SLABS = 64
 _SMALL_SLAB = 1 << 14
@@ -165,14 +164,14 @@ def _arrange(arrays: list[np.ndarray], multiplied: bool) -> list[np.ndarray]:
 def _of_matrices(arrays: list[np.ndarray], multiplied: bool) -> list[np.ndarray]:
     """(rows, classes), or rows abreast where the classes are few or rows lie side by side."""
     rows, classes = arrays[0].shape
-    if abreast(rows, classes, multiplied) or (
+    if abreast(rows, classes, arrays[0].itemsize, multiplied) or (
         rows >= LANES and any(a.strides[0] == a.itemsize < a.strides[1] for a in arrays)
     ):
         return [a.T[None] for a in arrays]
     return arrays
 
 
-def abreast(rows: int, classes: int, multiplied: bool) -> bool:
+def abreast(rows: int, classes: int, itemsize: int, multiplied: bool) -> bool:
     """Whether the rows of a matrix are taken side by side; ``multiplied``: their results are little but products."""
-    along = multiplied and FILLED_ALONG and classes % LANES == 0
+    along = multiplied and classes % LANES == 0 and classes * max(itemsize, 4) >= FILLED  # half types become float32
     return classes <= FEW_CLASSES and rows >= LANES and not along

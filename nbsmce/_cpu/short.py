@@ -113,7 +113,7 @@ def _layout(
         return None  # the states of chunks need memory, and rows that lie side by side are taken so
     axis, shape, char = axis % x.ndim, x.shape, stored.char
     rows = shape[:axis] + shape[axis + 1 :]
-    seen_shape, view = _view_of(axis, shape, multiplied, None if stored == x.dtype else stored)
+    seen_shape, view = _view_of(axis, shape, x.itemsize, multiplied, None if stored == x.dtype else stored)
     seen = x if x.flags.c_contiguous else np.empty(shape, x.dtype)
     seen = taken(seen if view is None else view(seen), len(seen_shape))
     kernel, units = launch.chosen(kernels, get_num_threads() if threaded else 1, usual, seen)
@@ -127,7 +127,7 @@ def _layout(
 
 
 def _view_of(
-    axis: int, shape: tuple[int, ...], multiplied: bool, stored: np.dtype | None
+    axis: int, shape: tuple[int, ...], itemsize: int, multiplied: bool, stored: np.dtype | None
 ) -> tuple[tuple[int, ...], Callable[[np.ndarray], np.ndarray] | None]:
     """The shape of what kernels take, and the view of it, unless :mod:`nbsmce._borrowed` takes the array so itself.
 
@@ -135,7 +135,7 @@ def _view_of(
     """
     outer, classes, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     flat = (outer, classes) if inner == 1 else (outer, classes, inner)
-    seen = (1, classes, outer) if inner == 1 and abreast(outer, classes, multiplied) else flat
+    seen = (1, classes, outer) if inner == 1 and abreast(outer, classes, itemsize, multiplied) else flat
     if shape == flat or len(shape) == 1:
         return seen, None if stored is None else lambda a: a.view(stored)
     return seen, lambda a: (a if stored is None else a.view(stored)).reshape(flat)
