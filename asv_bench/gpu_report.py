@@ -35,7 +35,8 @@ ITEMSIZES = {"bfloat16": 2, "float32": 4, "float16": 2, "float64": 8}
 DTYPES = tuple(ITEMSIZES)
 BYTES = 1 << 28  # of the logits: several times the L2 cache
 SLEEP = 40_000_000  # cycles, 20 ms at 2 GHz
-PACKAGES = ("nbsmce", "numpy", "numba", "numba-cuda", "cuda-core", "torch", "triton", "cupy", "liger-kernel", "quack")
+PACKAGES = ("nbsmce", "numpy", "numba", "cuda-", "nvidia-nv", "torch", "triton", "cupy", "liger-kernel", "quack-")
+"""How the names of those that matter begin: CuPy's, for one, ends with the version of CUDA."""
 SHARES = {
     "kernels": 0.2,
     "tests": 0.4,
@@ -70,6 +71,12 @@ def version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
+
+
+def packages() -> dict[str, str]:
+    """What is installed of those that matter."""
+    found = {d.name: d.version for d in metadata.distributions() if d.name.lower().startswith(PACKAGES)}
+    return dict(sorted(found.items()))
 
 
 def pytest_command(marker: str) -> list[str]:
@@ -247,7 +254,7 @@ def main() -> int:
     start, seconds = time.monotonic(), options.minutes * 60
     report: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"), "python": platform.python_version(), "devices": driver.devices(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": packages(),
         "kernels": outcome([sys.executable, str(HERE / "gpu_kernels.py"), capability()], seconds * SHARES["kernels"]),
         "tests": outcome(pytest_command("cuda"), seconds * SHARES["tests"]),
         "sanitizer": sanitizer(seconds * SHARES["sanitizer"]),

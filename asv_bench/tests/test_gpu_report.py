@@ -137,6 +137,7 @@ def test_the_report_is_written(stand_ins, monkeypatch, tmp_path):
     assert gpu_report.main() == 0
     report = json.loads((tmp_path / "report" / "report.json").read_text())
     assert report["devices"] == ["a stand-in: nothing here was measured"]
+    assert {"numpy", "numba"} <= set(report["packages"])
     assert report["kernels"]["status"] == report["tests"]["status"] == 0
     assert len(report["speed"]["rows"]) > 100
     table = (tmp_path / "report" / "report.txt").read_text()
