@@ -23,6 +23,7 @@ HEAD = """.visible .shared .align 8 .b8 memory[256];
 ld.param.u64 %rd7, [to]; ld.param.u64 %rd8, [from]; mov.u32 %r7, %tid.x; mul.wide.u32 %rd6, %r7, 8;
 """
 THREE = "ld.global.u64 %rd1, [%rd8]; ld.global.u64 %rd2, [%rd8+8]; ld.global.u64 %rd3, [%rd8+16];"
+SOME = (0.3, 0.7, 1.1, 1.9, 2.3, 3.7, 5.1, 7.9)
 
 
 def started(body, given, results, threads, cluster=1):
@@ -161,6 +162,24 @@ def test_lanes_exchange():
 NEIGHBOUR = """mov.u64 %rd1, memory; mul.wide.u32 %rd2, %r7, 4; add.s64 %rd3, %rd1, %rd2; st.shared.u32 [%rd3], %r7;
 {barrier} xor.b64 %rd2, %rd2, 4; add.s64 %rd3, %rd1, %rd2; ld.shared.u32 %r1, [%rd3]; cvt.u64.u32 %rd1, %r1;
 add.s64 %rd2, %rd7, %rd6; st.global.u64 [%rd2], %rd1;"""
+
+
+def test_estimates_have_the_error_that_is_allowed():
+    """Up or down, where EMULATED_ERRORS is 1 when the package is imported; but none for a power of 2."""
+    code = """
+import test_emulator as t
+for name in ("ex2", "lg2", "rcp"):
+    text = f"{t.THREE} {name}.approx.ftz.f32 %rd0, %rd1; st.global.u64 [%rd7], %rd0;"
+    print(*[t.started(text, [t.f32(x), 0, 0], 1, 1)[0] for x in (0, 3, *t.SOME)])
+"""
+    variables = {**os.environ, "EMULATED_ERRORS": "1"}
+    options = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "check": True, "env": variables}
+    told = subprocess.run([sys.executable, "-c", code], **options).stdout.splitlines()
+    assert [int(bits) for bits in told[0].split()[:2]] == [f32(1.0), f32(8.0)]
+    for line, function, units in zip(told, (np.exp2, np.log2, np.reciprocal), (2, 2, 1), strict=True):
+        exact = function(np.float32(SOME).astype(np.float64)).astype(np.float32).view(np.uint32).astype(np.int64)
+        off = np.array([int(bits) for bits in line.split()[2:]]) - exact
+        assert {*off.tolist()} == {-units, units}
 
 
 def test_a_barrier_that_is_missing_is_seen():

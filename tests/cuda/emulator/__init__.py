@@ -19,6 +19,7 @@ __all__ = ["COMPILER", "Unknown", "library", "linked"]
 HERE = Path(__file__).parent
 # No fused multiplications but those that PTX asks for.
 COMPILER = ["cc", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off", f"-I{HERE}"]
+COMPILER.append(f"-DERRORS={int(os.environ.get('EMULATED_ERRORS', '0'))}")
 
 
 def library(folder: Path) -> None:
@@ -30,7 +31,8 @@ def linked(text: str, capability: int) -> tuple[bytes, str]:
     """``launch.linked`` for the driver above."""
     folder = Path(os.environ["EMULATED_KERNELS"])
     code = Kernel(text).code()
-    source = folder / f"{hashlib.sha256(code.encode()).hexdigest()[:32]}.c"
+    whole = f"{COMPILER} {(HERE / 'gpu.h').read_text()} {code}"
+    source = folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:32]}.c"
     made = source.with_suffix(".so")
     if not made.exists():
         source.write_text(code)

@@ -2,7 +2,8 @@
 
    It has what numba-cuda, cuda-core and CuPy ask for when arrays are copied and kernels started. "Machine code" is the
    path of a library with a translated kernel. There are two GPUs. Of the environment, EMULATED_TRACE=1 says what is asked
-   for, EMULATED_CAPABILITY=75 is another generation than 9.0, EMULATED_SEED=1 is another order of threads and blocks. */
+   for, EMULATED_CAPABILITY=75 is another generation than 9.0, EMULATED_SEED=1 is another order of threads and blocks; with
+   EMULATED_ERRORS=1 estimates are as wrong as they may be. */
 #include "blocks.h"
 #include <dlfcn.h>
 

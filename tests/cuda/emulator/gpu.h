@@ -42,10 +42,17 @@ static inline double larger(double a, double b) {
 }
 static inline double smaller(double a, double b) { return -larger(-a, -b); }
 
-/* Estimates: as exact as they can be where the error that is allowed is an ulp or two; of float64 20 bits. */
-static inline float ex2(float x) { return ftz((float)exp2(ftz(x))); }
-static inline float lg2(float x) { return ftz((float)log2(ftz(x))); }
-static inline float rcp32(float x) { return ftz((float)(1 / (double)ftz(x))); }
+/* Estimates: as exact as they can be or, where ERRORS is 1, with the error that is allowed: 2 units in the last place,
+   1 for a reciprocal, up or down by what the number's bits are. Powers of 2 are exact: NVIDIA's tanh of float64 is made
+   of them. Of float64 20 bits are right. */
+static inline float off(float y, float x, int units) {
+    float to = (uint32_t)of_f32(x) * 2654435761u >> 31 ? INFINITY : 0;
+    if (ERRORS && x && isfinite(x) && isfinite(y)) while (units--) y = nextafterf(y, to);
+    return ftz(y);
+}
+static inline float ex2(float x) { x = ftz(x); return off((float)exp2(x), x, x == rintf(x) ? 0 : 2); }
+static inline float lg2(float x) { x = ftz(x); return off((float)log2(x), x, 2); }
+static inline float rcp32(float x) { x = ftz(x); return off((float)(1 / (double)x), x, 1); }
 static inline double rcp64(double x) {
     double high = as_f64(of_f64(x) & 0xffffffff00000000u);
     if (fpclassify(high) == FP_SUBNORMAL) high = copysign(0, high);
