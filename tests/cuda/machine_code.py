@@ -195,14 +195,14 @@ def wrong(kernel: Kernel, found: Found) -> bool:
     return not kept or found.registers > budget(kernel) or (found.loads, found.stores) != wide(kernel)
 
 
-HEADING = "      " + "kernel".ljust(100) + "registers (at most)  spilled  stack  local  loads  stores of 16 bytes"
+HEADING = "       " + "kernel".ljust(100) + "registers (at most)  spilled  stack  local  loads  stores of 16 bytes"
 
 
 def line(capability: int, kernel: Kernel, f: Found) -> str:
     """What was found and what was expected, as text."""
     loads, stores = wide(kernel)
     return (
-        f"sm_{capability:<3}{kernel.name:100}{f.registers:9} ({budget(kernel):3}) {f.spilled:14}{f.stack:7}{f.local:7}"
+        f"sm_{capability:<4}{kernel.name:100}{f.registers:9} ({budget(kernel):3}) {f.spilled:14}{f.stack:7}{f.local:7}"
         f"{f.loads:4} of {loads:2}{f.stores:4} of {stores:2}" + "  WRONG" * wrong(kernel, f)
     )
 
