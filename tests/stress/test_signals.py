@@ -136,8 +136,8 @@ def test_a_handler_that_forks(threads, results, warm):
     import numpy as np, nbsmce
     threads = int(sys.argv[1])
     nbsmce.set_num_threads(threads)
-    x = np.zeros((1 << 18, 1000), np.float32)  # a call takes some tenths of a second
-    expected = np.float32(1e-3)
+    x = np.zeros((1 << 18, 1000), np.float32)  # a call takes 40 ms or more
+    expected = np.float32(1e-3)  # also of the results themselves
     small = np.ones((600, 500), np.float32)
     right = nbsmce.softmax(small)
     forked = []
@@ -145,9 +145,10 @@ def test_a_handler_that_forks(threads, results, warm):
     for _ in range(int(sys.argv[2])):
         x[:] = 0
         signal.setitimer(signal.ITIMER_REAL, 0.05)  # by then the helper is at work, also on a busy machine
-        raised = ""
+        raised, before = "", len(forked)
         try:
-            nbsmce.softmax(x, out=x)
+            while len(forked) == before:  # on some machines the first call has ended by then
+                nbsmce.softmax(x, out=x)
         except RuntimeError as error:
             raised = str(error)
         if forked[-1] == 0:
