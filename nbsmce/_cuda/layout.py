@@ -27,7 +27,7 @@ BLOCK = 128  # threads, of teams that are smaller
 SIDE_BY_SIDE = 64  # the same for each number of a chunk, where neighbouring threads have neighbouring rows
 APART = 256  # the most threads of such a block
 SECTIONS = {8: (256, 8), 4: (256, 4), 2: (256, 2)}
-CLUSTER = 8  # blocks: every GPU that has clusters can start as many together
+CLUSTER = 8  # blocks, the most that do not need a GPU of a certain size; whether it has room for them is asked
 NO_SUMS = (32, 4)  # of rows side by side, where nothing is summed
 
 
@@ -124,10 +124,15 @@ def sections(rows: Rows, numbers: int, most: int = 8) -> Layout:
     return _in_blocks(rows, numbers, *SECTIONS[most])
 
 
+def parts(rows: Rows, numbers: int, team: Layout) -> int:
+    """How many sections of a team a row has."""
+    return -(-rows.classes // (team.section * numbers))
+
+
 def cluster(rows: Rows, numbers: int, most: int = 8) -> int:
     """How many blocks have the sections of a row together: a power of 2, or 0 if they are too many, or rows apart."""
     team = sections(rows, numbers, most)
-    needed = -(-rows.classes // (team.section * numbers))
+    needed = parts(rows, numbers, team)
     return 0 if team.apart or needed > CLUSTER else 1 << (needed - 1).bit_length()
 
 

@@ -78,7 +78,7 @@ def over_rows(plan: Plan, task: Task, rows: Rows, given: Any, wanted: Any, optio
     numbers = numbers_of_chunk(task.variant.dtype)
     if not task.sums:
         team = layout.without_sums(rows, numbers, task.chunks)
-        parts = max(1, -(-rows.classes // (team.section * numbers)))
+        parts = max(1, layout.parts(rows, numbers, team))
         _start(plan, task, families.each, team, rows.rows, parts, extent, given, wanted, options, parts)
         return
     whole = layout.resident(rows, numbers, task.chunks)
@@ -108,7 +108,7 @@ def _in_sections(plan: Plan, task: Task, rows: Rows, arguments: tuple[Any, ...])
     """First the states of all sections of a panel, then those of its rows, then the results."""
     numbers = numbers_of_chunk(task.variant.dtype)
     summing, writing = (layout.sections(rows, numbers, most) for most in (task.chunks, min(task.chunks, task.written)))
-    parts, written = (-(-rows.classes // (team.section * numbers)) for team in (summing, writing))
+    parts, written = (layout.parts(rows, numbers, team) for team in (summing, writing))
     panel = rows.rows
     if task.writes:
         fitting = max(summing.teams, PANEL // (rows.classes * ITEMSIZES[task.variant.dtype]))
